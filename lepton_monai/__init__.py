@@ -1,0 +1,33 @@
+"""DICOM-native medical imaging on MONAI: raw DICOM in, masks that a radiologist can open out.
+
+Every verb of the command line is a function of the same name:
+
+>>> import lepton_monai
+>>> config = lepton_monai.load_config("task.yaml")  # doctest: +SKIP
+>>> lepton_monai.train(config, "runs/first")  # doctest: +SKIP
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from lepton_monai.config.load import load_config
+    from lepton_monai.verbs.check import check
+    from lepton_monai.verbs.evaluate import evaluate
+    from lepton_monai.verbs.index import index
+    from lepton_monai.verbs.predict import predict
+    from lepton_monai.verbs.train import train
+
+__version__ = "0.1.0"
+
+__all__ = ["check", "evaluate", "index", "load_config", "predict", "train"]
+
+_HOMES = {"load_config": "lepton_monai.config.load"}
+
+
+def __getattr__(name: str) -> Any:
+    """Import a verb when it is first asked for: `import lepton_monai` costs no torch."""
+    if name not in __all__:
+        message = f"module {__name__!r} has no attribute {name!r}"
+        raise AttributeError(message)
+    return getattr(import_module(_HOMES.get(name, f"lepton_monai.verbs.{name}")), name)

@@ -1,0 +1,1 @@
+"""Cases: an image, its label, whose they are, and on which side of the split."""

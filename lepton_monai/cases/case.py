@@ -1,0 +1,137 @@
+"""A case: what one prediction is made for."""
+
+import hashlib
+from dataclasses import dataclass, replace
+from pathlib import Path
+
+import numpy as np
+
+from lepton_monai.core.errors import InputError, LabelError, SeriesRefused
+from lepton_monai.core.findings import Finding
+from lepton_monai.core.volume import Volume
+from lepton_monai.dicom import Series, read_series
+from lepton_monai.dicom.header import Annotation
+from lepton_monai.images.nifti import read_nifti
+from lepton_monai.labels.files import read_nifti_labels
+from lepton_monai.labels.labelset import LabelSet, Mask, Regions, merge
+from lepton_monai.labels.rtstruct import rasterise, read_structures
+from lepton_monai.labels.seg import read_segments
+
+Image = Series | Path
+"""A DICOM series, or a NIfTI file."""
+
+Label = Annotation | Path
+"""An RTSTRUCT or SEG object, or a NIfTI file."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """An image of one person, with its label where it has one.
+
+    Parameters
+    ----------
+    pseudonym
+        Names the case wherever something is written.
+    patient
+        Pseudonym of the patient.
+    patient_id
+        As the source has it: kept in `key.json` alone.
+    person
+        What tells persons apart; equal for two ids that are one person.
+    image
+        Where the voxels are.
+    label
+        None where there is none.
+    """
+
+    pseudonym: str
+    patient: str
+    patient_id: str
+    person: str
+    image: Image
+    label: Label | None
+
+
+def load_image(case: Case) -> Volume:
+    """Read the image of a case.
+
+    Raises
+    ------
+    InputError
+        It can't be read; `SeriesRefused` carries the finding.
+    """
+    return read_nifti(case.image) if isinstance(case.image, Path) else read_series(case.image)
+
+
+def load_mask(case: Case, volume: Volume, labels: LabelSet) -> Mask:
+    """Read the label of a case as class ids on the grid of its image.
+
+    Returns
+    -------
+    mask : Mask
+        All background where the case has no label, with the finding `label_absent`.
+
+    Raises
+    ------
+    LabelError, GeometryError
+        The label can't be read or lies on another grid.
+    """
+    if case.label is None:
+        return merge(Regions((), volume.grid), labels)
+    if isinstance(case.label, Path):
+        return merge(read_nifti_labels(case.label, volume.grid), labels)
+    if case.label.modality == "SEG":
+        return merge(read_segments(case.label.path, volume.grid), labels)
+    structures = tuple(one for one in read_structures(case.label.path) if labels.matches((one.name,)))
+    return merge(rasterise(structures, volume.grid), labels)
+
+
+@dataclass(frozen=True, eq=False)
+class LoadedCase:
+    """A case with its voxels.
+
+    Parameters
+    ----------
+    digest
+        SHA-256 of the image's values: equal for an image that was exported twice, whatever its ids.
+    """
+
+    case: Case
+    volume: Volume
+    mask: Mask
+    digest: str
+
+
+def load_case(case: Case, labels: LabelSet, *, empty_is_negative: bool) -> LoadedCase | Finding:
+    """Read image and label of a case, or say why it is left out.
+
+    Parameters
+    ----------
+    case
+        With or without a label.
+    labels
+        The classes.
+    empty_is_negative
+        An absent or empty label means that there is nothing, and the case is used.
+    """
+    try:
+        volume = load_image(case)
+        mask = load_mask(case, volume, labels)
+    except SeriesRefused as refusal:
+        return refusal.finding
+    except LabelError as error:
+        return Finding("label_unreadable", str(error))
+    except InputError as error:
+        code = "unreadable_file" if case.label is None else "label_off_grid"
+        return Finding(code, str(error))
+    if not mask.array.any() and not empty_is_negative:
+        reasons = [found for found in mask.findings if found.code.startswith("label_")]
+        return replace(reasons[0])
+    if float(np.ptp(volume.array)) == 0.0:
+        return Finding("constant_image", f"All voxels are {float(volume.array.flat[0]):g}.")
+    return LoadedCase(case, volume, mask, image_digest(volume))
+
+
+def image_digest(volume: Volume) -> str:
+    """Return the SHA-256 of a volume's values, whatever files they came from."""
+    return hashlib.sha256(volume.array.tobytes(order="F")).hexdigest()

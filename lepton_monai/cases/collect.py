@@ -1,0 +1,236 @@
+"""From what lies in a folder to cases."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from pathlib import Path
+from typing import Literal
+
+from lepton_monai.cases.case import Case
+from lepton_monai.cases.match import match_labels
+from lepton_monai.cases.persons import persons_of
+from lepton_monai.core.errors import InputError
+from lepton_monai.core.findings import Finding
+from lepton_monai.core.progress import SILENT, Progress
+from lepton_monai.core.pseudonyms import Pseudonyms
+from lepton_monai.dicom import Index, Series, scan
+from lepton_monai.images.nifti import SUFFIXES, stem
+from lepton_monai.labels.labelset import LabelSet
+
+Source = Literal["rtstruct", "seg", "dicom", "nifti"]
+
+MODALITIES: dict[str, tuple[str, ...]] = {
+    "rtstruct": ("RTSTRUCT",),
+    "seg": ("SEG",),
+    "dicom": ("RTSTRUCT", "SEG"),
+}
+
+
+@dataclass(frozen=True)
+class ImageChoice:
+    """Which images are wanted.
+
+    Parameters
+    ----------
+    name
+        What the task calls the image.
+    modality
+        DICOM modality, such as PT; None: any.
+    description
+        Pattern of the series description; None: any.
+    folder
+        Of NIfTI images, below the root; None: DICOM.
+    """
+
+    name: str
+    modality: str | None
+    description: str | None
+    folder: str | None
+
+    def wants(self, series: Series) -> str:
+        """Say why a series isn't wanted; empty: it is."""
+        if self.modality and series.modality != self.modality:
+            return f"its modality is {series.modality}, {self.modality} is wanted"
+        described = series.headers[0].description.casefold()
+        if self.description and not fnmatchcase(described, self.description.casefold()):
+            return "its description doesn't match the pattern"
+        return ""
+
+
+@dataclass(frozen=True)
+class LabelChoice:
+    """Which labels are wanted.
+
+    Parameters
+    ----------
+    source
+        Kind of label object.
+    labels
+        The classes.
+    empty_is_negative
+        Whether an absent or empty label means that there is nothing.
+    folder
+        Of NIfTI masks, below the root.
+    """
+
+    source: Source
+    labels: LabelSet
+    empty_is_negative: bool
+    folder: str | None
+
+
+@dataclass(frozen=True)
+class DataChoice:
+    """What to make cases of.
+
+    Parameters
+    ----------
+    root
+        Folder of DICOM, or of the folders of NIfTI files.
+    exclude
+        Patterns of names that are passed over.
+    same_person
+        From patient id to person, where a table joins them.
+    """
+
+    root: Path
+    exclude: tuple[str, ...]
+    image: ImageChoice
+    label: LabelChoice
+    same_person: Mapping[str, str]
+
+
+@dataclass(frozen=True)
+class Collection:
+    """Cases, and what was noted about those that are left out, by pseudonym."""
+
+    cases: tuple[Case, ...]
+    findings: tuple[tuple[str, Finding], ...]
+
+
+def collect(data: DataChoice, pseudonyms: Pseudonyms, progress: Progress = SILENT) -> Collection:
+    """Look through the root and make cases; no pixels or contours are read.
+
+    Raises
+    ------
+    InputError
+        Nothing there makes a case.
+    """
+    if data.label.source == "nifti":
+        return _collect_nifti(data, pseudonyms)
+    index = scan([data.root], data.exclude, progress=progress)
+    if not index.series:
+        reasons = sorted({refused.finding.code for refused in index.refused})
+        message = (
+            f"{data.root} holds no usable DICOM series among {index.files} files"
+            f"{': ' + ', '.join(reasons) if reasons else ''}."
+        )
+        raise InputError(message)
+    return _collect_dicom(index, data, pseudonyms)
+
+
+def series_pseudonym(series: Series, pseudonyms: Pseudonyms) -> str:
+    """Return the name that a series (or its part) has in everything that is written."""
+    identity = series.headers[0].identity
+    parts = (identity.patient_key, identity.study_uid, identity.series_uid)
+    return pseudonyms.of(series.modality, *parts, *([series.part] if series.part else []))
+
+
+def _collect_dicom(index: Index, data: DataChoice, pseudonyms: Pseudonyms) -> Collection:
+    """Make a case of every wanted series; one without label only where that means something."""
+    image, label = data.image, data.label
+    images = [series for series in index.series if not image.wants(series)]
+    if not images:
+        message = f"None of the {len(index.series)} usable series is {_described(image)}."
+        raise InputError(message)
+    kinds = MODALITIES[label.source]
+    annotations = [one for one in index.annotations if one.modality in kinds]
+    matched, noted = match_labels(images, annotations, label.labels)
+    persons, leaks = persons_of(index.series, data.same_person)
+    names = [series_pseudonym(series, pseudonyms) for series in images]
+    name_of = {series.uid: name for series, name in zip(images, names, strict=True)}
+    findings = [("patients", finding) for finding in leaks]
+    findings += [(name_of[finding.series_uid or ""], finding) for finding in noted]
+    ambiguous = {finding.series_uid for finding in noted if finding.code == "label_ambiguous"}
+    cases: list[Case] = []
+    for at, (series, name) in enumerate(zip(images, names, strict=True)):
+        if series.uid in ambiguous:
+            continue
+        if series.headers[0].acquisition.burned_in_annotation:
+            message = "Burned-in annotation is flagged."
+            findings.append((name, Finding("burned_in_annotation", message, series.uid)))
+            continue
+        if at not in matched and not label.empty_is_negative:
+            message = f"No {' or '.join(kinds)} with a wanted label belongs to the series."
+            findings.append((name, Finding("label_absent", message, series.uid)))
+            continue
+        key = series.headers[0].identity.patient_key
+        cases.append(
+            Case(
+                pseudonym=name,
+                patient=pseudonyms.of("P", persons[key]),
+                patient_id=series.headers[0].identity.patient_id or key,
+                person=persons[key],
+                image=series,
+                label=matched.get(at),
+            )
+        )
+    if not cases:
+        message = (
+            f"{len(images)} series are {_described(image)}, none has a label of the source "
+            f"`{label.source}` that matches {', '.join(label.labels.names)}."
+        )
+        raise InputError(message)
+    return Collection(tuple(cases), tuple(findings))
+
+
+def _collect_nifti(data: DataChoice, pseudonyms: Pseudonyms) -> Collection:
+    """Make a case of every NIfTI image; its mask has the same name."""
+    root = data.root
+    images = nifti_files(root / (data.image.folder or "images"))
+    masks = nifti_files(root / (data.label.folder or "labels"))
+    cases: list[Case] = []
+    findings: list[tuple[str, Finding]] = []
+    for name, path in images.items():
+        person = data.same_person.get(name, name)
+        case = Case(
+            pseudonym=pseudonyms.of("NII", name),
+            patient=pseudonyms.of("P", person),
+            patient_id=name,
+            person=person,
+            image=path,
+            label=masks.get(name),
+        )
+        if case.label is None and not data.label.empty_is_negative:
+            found = Finding("label_absent", "No mask has the name of the image.", path=path)
+            findings.append((case.pseudonym, found))
+            continue
+        cases.append(case)
+    if not cases:
+        message = f"None of the {len(images)} images in {root} has a mask of the same name."
+        raise InputError(message)
+    return Collection(tuple(cases), tuple(findings))
+
+
+def nifti_files(folder: Path) -> dict[str, Path]:
+    """Return the NIfTI files of a folder by their stem.
+
+    Raises
+    ------
+    InputError
+        The folder isn't there or holds none.
+    """
+    if not folder.is_dir():
+        message = f"The folder {folder} doesn't exist."
+        raise InputError(message)
+    found = sorted(path for path in folder.iterdir() if path.name.endswith(SUFFIXES))
+    if not found:
+        message = f"The folder {folder} holds no NIfTI file (.nii, .nii.gz)."
+        raise InputError(message)
+    return {stem(path): path for path in found if not path.name.startswith(".")}
+
+
+def _described(image: ImageChoice) -> str:
+    parts = [f"of modality {image.modality}"] if image.modality else []
+    parts += [f"described as {image.description}"] if image.description else []
+    return " and ".join(parts) or "wanted"

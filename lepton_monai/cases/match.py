@@ -1,0 +1,79 @@
+"""Which label belongs to which image: the referenced series decides, never a guess."""
+
+from collections.abc import Sequence
+
+from lepton_monai.core.findings import Finding
+from lepton_monai.dicom import Series
+from lepton_monai.dicom.header import Annotation
+from lepton_monai.labels.labelset import LabelSet
+
+
+def match_labels(
+    images: Sequence[Series], annotations: Sequence[Annotation], labels: LabelSet
+) -> tuple[dict[int, Annotation], list[Finding]]:
+    """Give every image its label object.
+
+    Parameters
+    ----------
+    images
+        Series that may be labelled.
+    annotations
+        Label objects of one source; those without a region of any class are passed over.
+    labels
+        The classes.
+
+    Returns
+    -------
+    matched
+        From the place in `images` to its label.
+    findings
+        `label_ambiguous` for an image with two, `referenced_instances_absent` as a remark.
+    """
+    telling = [one for one in annotations if any(labels.matches(names) for names in one.region_names)]
+    candidates: dict[int, list[Annotation]] = {}
+    for annotation in telling:
+        for at in _images_of(annotation, images):
+            candidates.setdefault(at, []).append(annotation)
+    findings: list[Finding] = []
+    matched: dict[int, Annotation] = {}
+    for at in sorted(candidates):
+        found = candidates[at]
+        if len(found) > 1:
+            message = f"{len(found)} label objects fit one series."
+            findings.append(Finding("label_ambiguous", message, images[at].uid))
+            continue
+        matched[at] = found[0]
+        present = {header.identity.instance_uid for header in images[at].headers}
+        referenced = found[0].referenced_instance_uids
+        if referenced and not referenced & present:
+            message = f"None of the {len(referenced)} instances that the label names are here."
+            findings.append(Finding("referenced_instances_absent", message, images[at].uid))
+    return matched, findings
+
+
+def _images_of(annotation: Annotation, images: Sequence[Series]) -> list[int]:
+    """Return the places of the images that a label was drawn on: one, or none."""
+    if annotation.referenced_series_uids:
+        named = [at for at, one in enumerate(images) if one.uid in annotation.referenced_series_uids]
+        # A series that was split has parts of one UID: the instances tell them apart.
+        return named if len(named) <= 1 else _by_instances(annotation, images, named)
+    everywhere = list(range(len(images)))
+    if annotation.referenced_instance_uids:
+        return _by_instances(annotation, images, everywhere)
+    frame = annotation.identity.frame_of_reference_uid
+    same_frame = [
+        at
+        for at, one in enumerate(images)
+        if frame and one.headers[0].identity.frame_of_reference_uid == frame
+    ]
+    return same_frame if len(same_frame) == 1 else []
+
+
+def _by_instances(annotation: Annotation, images: Sequence[Series], places: Sequence[int]) -> list[int]:
+    found = [
+        at
+        for at in places
+        if annotation.referenced_instance_uids
+        & {header.identity.instance_uid for header in images[at].headers}
+    ]
+    return found if len(found) == 1 else []

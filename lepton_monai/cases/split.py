@@ -1,0 +1,132 @@
+"""Who is trained on, who is validated on, who is tested on: by person, never by image."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from lepton_monai.cases.case import Case
+from lepton_monai.core.errors import ConfigError, InputError
+from lepton_monai.core.findings import Finding
+
+SIDES = ("train", "validation", "test")
+
+
+@dataclass(frozen=True)
+class SplitRule:
+    """How the cases are split.
+
+    Parameters
+    ----------
+    file
+        JSON with `train`, `test` and optionally `validation`: lists of patient ids. None: by shares.
+    test, validation
+        Shares of the persons: of all, and of those that are left for training.
+    seed
+        Of the draw.
+    """
+
+    file: Path | None
+    test: float
+    validation: float
+    seed: int
+
+
+@dataclass(frozen=True)
+class Split:
+    """Cases on each side."""
+
+    train: tuple[Case, ...]
+    validation: tuple[Case, ...]
+    test: tuple[Case, ...]
+    findings: tuple[Finding, ...] = ()
+
+    def side(self, name: str) -> tuple[Case, ...]:
+        """Return the cases of one side."""
+        sides = {"train": self.train, "validation": self.validation, "test": self.test}
+        return sides[name]
+
+
+def split_cases(cases: Sequence[Case], rule: SplitRule) -> Split:
+    """Put every person on one side.
+
+    Parameters
+    ----------
+    cases
+        Of all patients.
+    rule
+        File or shares. The draw depends on the seed and the persons alone, not on their order.
+
+    Raises
+    ------
+    ConfigError
+        The file can't be read, or has one person on two sides.
+    InputError
+        A side that is needed has no case.
+    """
+    findings: list[Finding] = []
+    if rule.file is None:
+        persons = sorted({case.person for case in cases})
+        test = _draw(persons, rule.test, rule.seed, at_least=1 if rule.test else 0)
+        sides = dict.fromkeys(persons, "train") | dict.fromkeys(test, "test")
+    else:
+        sides = _sides_from_file(cases, rule.file, findings)
+    if "validation" not in sides.values() and rule.validation > 0:
+        training = sorted(person for person, side in sides.items() if side == "train")
+        chosen = _draw(training, rule.validation, rule.seed, at_least=2)
+        sides |= dict.fromkeys(chosen, "validation")
+    placed = {name: tuple(case for case in cases if sides.get(case.person) == name) for name in SIDES}
+    if not placed["train"]:
+        message = "The split leaves no case to train on."
+        raise InputError(message)
+    return Split(**placed, findings=tuple(findings))
+
+
+def _draw(persons: Sequence[str], share: float, seed: int, at_least: int) -> list[str]:
+    count = min(len(persons) - 1, max(at_least, round(share * len(persons))))
+    order = np.random.default_rng(seed).permutation(len(persons))
+    return [persons[at] for at in order[: max(count, 0)]]
+
+
+def _sides_from_file(cases: Sequence[Case], path: Path, findings: list[Finding]) -> dict[str, str]:
+    listed = _read(path)
+    person_of = {case.patient_id: case.person for case in cases}
+    sides: dict[str, str] = {}
+    for side, patient_ids in listed.items():
+        unknown = [patient_id for patient_id in patient_ids if patient_id not in person_of]
+        if unknown:
+            message = f"{len(unknown)} of {len(patient_ids)} patients under `{side}` aren't here."
+            findings.append(Finding("split_patient_unknown", message))
+        for patient_id in patient_ids:
+            person = person_of.get(patient_id)
+            if person is not None and sides.setdefault(person, side) != side:
+                message = (
+                    f"The split file {path} puts one person under `{sides[person]}` and under "
+                    f"`{side}`: a leak. Entry {patient_ids.index(patient_id) + 1} of `{side}`."
+                )
+                raise ConfigError(message)
+    left = {case.person for case in cases} - set(sides)
+    if left:
+        message = f"{len(left)} patients are on no side of the split file."
+        findings.append(Finding("patient_not_in_split", message))
+    return sides
+
+
+def _read(path: Path) -> dict[str, list[str]]:
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        message = f"The split file {path} can't be read: {error}."
+        raise ConfigError(message) from error
+    known = isinstance(content, dict) and set(content) <= set(SIDES) and "train" in content
+    if not known or not all(
+        isinstance(ids, list) and all(isinstance(one, str) for one in ids) for ids in content.values()
+    ):
+        message = (
+            f"The split file {path} must be a JSON object with `train`, `test` and perhaps "
+            "`validation`, each a list of patient ids."
+        )
+        raise ConfigError(message)
+    return {side: content[side] for side in SIDES if side in content}

@@ -1,0 +1,1 @@
+"""The command line: arguments, tables, bars. No work is done here."""

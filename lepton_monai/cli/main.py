@@ -1,0 +1,242 @@
+"""``lepton VERB WHAT [options]``.
+
+Each command imports its verb when it runs, so that ``lepton --help`` costs no torch.
+"""
+
+import signal
+import sys
+import tempfile
+import traceback
+from collections.abc import Callable, Sequence
+from pathlib import Path
+from types import FrameType
+from typing import Any
+
+import click
+
+from lepton_monai import __version__
+from lepton_monai.cli.session import Session
+from lepton_monai.core.errors import LeptonError
+
+FOLDER = click.Path(path_type=Path)
+
+Command = Callable[..., None]
+
+
+def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
+    def decorate(command: Command) -> Command:
+        for option in reversed(options):
+            command = option(command)
+        return command
+
+    return decorate
+
+
+_every_verb = _options(
+    click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout."),
+    click.option("--quiet", "-q", is_flag=True, help="No progress and no findings on stderr."),
+    click.option("--salt", type=FOLDER, help="Secret of the pseudonyms [default: the user's]."),
+)
+_with_config = click.option(
+    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a value of the config."
+)
+_with_network = click.option(
+    "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps."
+)
+
+
+@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__)
+def lepton() -> None:
+    """DICOM-native medical imaging: raw DICOM in, masks that a radiologist can open out.
+
+    No medical device: for research, never for a decision about a patient.
+    """
+
+
+@lepton.command()
+@click.argument("folders", nargs=-1, required=True, type=FOLDER)
+@click.option("--exclude", multiple=True, metavar="PATTERN", help="Names to pass over.")
+@click.option("--follow-links", is_flag=True, help="Follow symbolic links.")
+@_every_verb
+def index(folders: tuple[Path, ...], exclude: tuple[str, ...], follow_links: bool, **common: Any) -> None:
+    """Say what lies in FOLDERS, what it can be used for, and what can't be used and why."""
+    from lepton_monai.cli import tables
+    from lepton_monai.verbs.index import index as verb
+
+    with Session(**common) as told:
+        found = verb(
+            folders,
+            pseudonyms=told.pseudonyms,
+            exclude=exclude,
+            follow_links=follow_links,
+            progress=told.progress,
+        )
+        told.show(tables.index_document(found), tables.index_text(found))
+
+
+@lepton.command()
+@click.argument("config", type=FOLDER)
+@click.option("--pictures", type=FOLDER, help="Write one picture a case, image with label.")
+@_with_config
+@_every_verb
+def check(config: Path, pictures: Path | None, changes: tuple[str, ...], **common: Any) -> None:
+    """Read every case of CONFIG before an hour is spent: labels, split, leaks."""
+    from lepton_monai.cli import tables
+    from lepton_monai.config.load import load_config
+    from lepton_monai.verbs.check import check as verb
+
+    with Session(**common) as told:
+        found = verb(
+            load_config(config, changes),
+            pseudonyms=told.pseudonyms,
+            pictures=pictures,
+            progress=told.progress,
+        )
+        told.show(tables.check_document(found), tables.check_text(found))
+
+
+@lepton.command()
+@click.argument("config", type=FOLDER)
+@click.option("--run", required=True, type=FOLDER, help="The folder to make.")
+@click.option("--plan", type=FOLDER, help="A plan made before: the same run again.")
+@click.option("--seed", type=int, help="Of weights and chance: train.seed.")
+@click.option("--workers", default=0, show_default=True, help="Processes that make patches.")
+@_with_network
+@_with_config
+@_every_verb
+def train(
+    config: Path,
+    run: Path,
+    plan: Path | None,
+    seed: int | None,
+    workers: int,
+    device: str,
+    changes: tuple[str, ...],
+    **common: Any,
+) -> None:
+    """Train by CONFIG; test cases are never opened."""
+    from lepton_monai.config.load import load_config
+
+    with Session(**common) as told:
+        more = (f"train.seed={seed}",) if seed is not None else ()
+        loaded = load_config(config, (*changes, *more))
+        # A mistake in the config is told before torch is imported.
+        from lepton_monai.cli import tables
+        from lepton_monai.verbs.train import train as verb
+
+        done = verb(
+            loaded,
+            run,
+            pseudonyms=told.pseudonyms,
+            plan_file=plan,
+            device=device,
+            workers=workers,
+            progress=told.progress,
+        )
+        told.show(tables.train_document(done), tables.train_text(done))
+
+
+@lepton.command()
+@click.argument("run", type=FOLDER)
+@click.option(
+    "--split",
+    "side",
+    type=click.Choice(["test", "validation", "all"]),
+    default="test",
+    show_default=True,
+)
+@_with_network
+@_with_config
+@_every_verb
+def evaluate(run: Path, side: str, device: str, changes: tuple[str, ...], **common: Any) -> None:
+    """Compare the predictions of RUN with the labels, with intervals."""
+    from lepton_monai.cli import tables
+    from lepton_monai.verbs.evaluate import evaluate as verb
+
+    with Session(**common) as told:
+        done = verb(
+            run,
+            pseudonyms=told.pseudonyms,
+            side=side,  # type: ignore[arg-type] # click.Choice holds it to the literals
+            changes=changes,
+            device=device,
+            progress=told.progress,
+        )
+        told.show(tables.evaluate_document(done), tables.evaluate_text(done))
+
+
+@lepton.command()
+@click.argument("model", type=FOLDER)
+@click.argument("folder", type=FOLDER)
+@click.option("--out", required=True, type=FOLDER, help="The folder to make, or to go on with.")
+@click.option("--series", help="Only the series of this UID.")
+@_with_network
+@_every_verb
+def predict(model: Path, folder: Path, out: Path, series: str | None, device: str, **common: Any) -> None:
+    """Segment every series in FOLDER that fits MODEL (a run)."""
+    from lepton_monai.cli import tables
+    from lepton_monai.verbs.predict import predict as verb
+
+    with Session(**common) as told:
+        done = verb(
+            model,
+            folder,
+            out,
+            pseudonyms=told.pseudonyms,
+            series_uid=series,
+            device=device,
+            progress=told.progress,
+        )
+        told.show(tables.predict_document(done), tables.predict_text(done))
+        tables.require_all_done(done)
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Run a command and end the process with its exit code."""
+    sys.exit(run(arguments))
+
+
+def run(arguments: Sequence[str] | None = None) -> int:
+    """Run a command and return its exit code; no error leaves as a traceback."""
+    signal.signal(signal.SIGTERM, _terminated)
+    try:
+        lepton.main(arguments, prog_name="lepton", standalone_mode=False)
+    except click.ClickException as error:
+        error.show()
+        return 2
+    except LeptonError as error:
+        _say(str(error))
+        return error.exit_code
+    except (KeyboardInterrupt, click.Abort, _Terminated) as error:
+        _say("Stopped. What was finished is kept; the same command starts again.")
+        return 143 if isinstance(error, _Terminated) else 130
+    except (OSError, MemoryError) as error:
+        _say(f"The machine can't: {getattr(error, 'strerror', None) or 'out of memory'}.")
+        return 5
+    except Exception as error:  # noqa: BLE001 - the last border: a defect of ours
+        _say(f"A defect of ours ({type(error).__name__}); its trace is in {_keep_trace(error)}.")
+        return 1
+    return 0
+
+
+class _Terminated(BaseException):
+    """SIGTERM was received."""
+
+
+def _terminated(_signal: int, _frame: FrameType | None) -> None:
+    raise _Terminated
+
+
+def _say(message: str) -> None:
+    click.echo(f"lepton: {message}", err=True)
+
+
+def _keep_trace(error: Exception) -> str:
+    """Write where a defect happened, without its message: that may hold what a file says."""
+    lines = [*traceback.format_tb(error.__traceback__), type(error).__name__, "\n"]
+    with tempfile.NamedTemporaryFile(
+        "w", prefix="lepton-", suffix=".txt", delete=False, encoding="utf-8"
+    ) as file:
+        file.writelines(lines)
+    return file.name

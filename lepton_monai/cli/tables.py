@@ -1,0 +1,320 @@
+"""What is printed: plain text for a person, and the same as one document."""
+
+import re
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from lepton_monai.core.errors import PartlyDoneError
+from lepton_monai.core.findings import Finding
+
+if TYPE_CHECKING:  # each verb's own command imports it; the others shall not pay for it
+    from lepton_monai.verbs.check import CheckReport
+    from lepton_monai.verbs.evaluate import Evaluation
+    from lepton_monai.verbs.index import IndexReport
+    from lepton_monai.verbs.predict import PredictReport
+    from lepton_monai.verbs.train import TrainReport
+
+Named = tuple[str, Finding]
+
+
+def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Lay out rows below a head; numbers to the right."""
+    lines = [list(head), *(list(row) for row in rows)]
+    widths = [max(len(line[at]) for line in lines) for at in range(len(head))]
+    return "\n".join(
+        "  ".join(
+            cell.rjust(width) if re.match(r"^-?[\d.]", cell) else cell.ljust(width)
+            for cell, width in zip(line, widths, strict=True)
+        ).rstrip()
+        for line in lines
+    )
+
+
+def finding_line(name: str, finding: Finding, roots: Sequence[Path] = ()) -> str:
+    """Return severity, code, where, sentence and what to do as one line."""
+    where = _shown(relative_path(finding.path, roots)) if finding.path and roots else ""
+    place = " ".join(part for part in (name, f"({where})" if where else "") if part)
+    return f"{finding.severity} {finding.code} {place}: {finding.sentence()}"
+
+
+def relative_path(path: Path, roots: Sequence[Path]) -> str:
+    """Return a path below the root that holds it."""
+    for root in roots:
+        if path.is_relative_to(root):
+            return str(path.relative_to(root)) or path.name
+    return path.name
+
+
+def index_text(found: "IndexReport") -> str:
+    """Return the table of series, what else was found, and every finding."""
+    rows = [
+        (
+            row.patient,
+            row.study,
+            row.name,
+            row.modality,
+            str(row.slices),
+            " x ".join(f"{value:.2f}" for value in row.spacing_mm) if row.spacing_mm else "-",
+            row.unit or "-",
+            "volume" if row.usable else f"refused: {row.findings[-1].code}",
+        )
+        for row in found.rows
+    ]
+    head = ("patient", "study", "series", "kind", "slices", "spacing (mm)", "unit", "use")
+    parts = [table(head, rows)] if rows else []
+    usable = sum(row.usable for row in found.rows)
+    patients = len({row.patient for row in found.rows})
+    parts.append(
+        f"{found.files} files: {usable} volumes of {patients} patients, "
+        f"{len(found.rows) - usable} refused series, {_counted(found.labels) or 'no labels'}, "
+        f"{_counted(found.others) or 'no other objects'}."
+    )
+    named = [(row.name, one) for row in found.rows for one in row.findings]
+    named += [("", finding) for finding in found.findings]
+    return "\n\n".join([*parts, _told(named, found.roots)]).rstrip()
+
+
+def index_document(found: "IndexReport") -> dict[str, Any]:
+    """Return what `lepton index` found as one document, by pseudonym."""
+    return {
+        "schema_version": 1,
+        "files": found.files,
+        "series": [
+            {
+                "series": row.name,
+                "patient": row.patient,
+                "study": row.study,
+                "modality": row.modality,
+                "slices": row.slices,
+                "spacing_mm": row.spacing_mm,
+                "unit": row.unit,
+                "usable": row.usable,
+                "irregularity_mm": row.irregularity_mm,
+                "shear_mm": row.shear_mm,
+                "findings": [_document("", one) for one in row.findings],
+            }
+            for row in found.rows
+        ],
+        "labels": dict(Counter(found.labels)),
+        "others": dict(Counter(found.others)),
+        "findings": [_document("file", one) for one in found.findings],
+    }
+
+
+def check_text(found: "CheckReport") -> str:
+    """Return the findings, the worst first, the cases, and the counts."""
+    volumes = (f"{name} (ml)" for name in found.classes)
+    head = ("case", "patient", "side", "voxels", "spacing (mm)", "unit", *volumes)
+    rows = [
+        (
+            row.name,
+            row.patient,
+            row.side,
+            " x ".join(str(extent) for extent in row.shape or ()) or "left out",
+            " x ".join(f"{value:.2f}" for value in row.spacing_mm or ()) or "-",
+            row.unit or "-",
+            *(f"{volume:.1f}" for volume in row.volumes_ml),
+            *["-"] * (len(found.classes) - len(row.volumes_ml)),
+        )
+        for row in found.rows
+    ]
+    used = [row for row in found.rows if row.shape]
+    sides = Counter(row.side for row in used)
+    patients = len({row.patient for row in used})
+    counts = ", ".join(f"{count} {side}" for side, count in sorted(sides.items()))
+    ending = f"{len(used)} of {len(found.rows)} cases of {patients} patients can be used: {counts}."
+    return "\n\n".join(part for part in (_told(found.findings), table(head, rows), ending) if part)
+
+
+def check_document(found: "CheckReport") -> dict[str, Any]:
+    """Return what `lepton check` found as one document."""
+    return {
+        "schema_version": 1,
+        "classes": list(found.classes),
+        "cases": [
+            {
+                "case": row.name,
+                "patient": row.patient,
+                "side": row.side,
+                "usable": row.shape is not None,
+                "shape": row.shape,
+                "spacing_mm": row.spacing_mm,
+                "unit": row.unit,
+                "volumes_ml": dict(zip(found.classes, row.volumes_ml, strict=False)),
+            }
+            for row in found.rows
+        ],
+        "findings": [_document(name, finding) for name, finding in found.findings],
+    }
+
+
+def train_text(done: "TrainReport") -> str:
+    """Return what was trained on, the validation figures, and where the run is."""
+    training = done.plan.training
+    patch = " x ".join(str(side) for side in training.patch_size)
+    said = (
+        f"Trained {training.steps} steps of {training.batch_size} patches of {patch} voxels "
+        f"in {training.precision} on {done.training_cases} cases."
+    )
+    parts = [_told(done.findings), said]
+    if done.validation is not None:
+        parts.append(evaluate_text(done.validation, "validation"))
+    parts.append(f"The run is in {done.run.folder}; its test cases were not opened.")
+    return "\n\n".join(part for part in parts if part)
+
+
+def train_document(done: "TrainReport") -> dict[str, Any]:
+    """Return the outcome of a training as one document."""
+    return {
+        "schema_version": 1,
+        "run": str(done.run.folder),
+        "steps": done.plan.training.steps,
+        "training_cases": done.training_cases,
+        "validation": evaluate_document(done.validation) if done.validation else None,
+        "findings": [_document(name, finding) for name, finding in done.findings],
+    }
+
+
+def evaluate_text(done: "Evaluation", side: str = "") -> str:
+    """Return the figures of every case and the means with intervals."""
+    baselines = done.ellipsoid is not None
+    above = f"above {done.threshold_value:g}" if done.threshold is not None else ""
+    head = ["case", "patient", "class", "Dice", "volume (ml)", "truth (ml)"]
+    head += ["ellipsoid"] if baselines else []
+    head += [above] if above else []
+    rows = []
+    for row in done.cases:
+        cells = [row.name, row.patient, row.class_name, _rounded(row.dice)]
+        cells += [f"{row.volume_ml:.1f}", f"{row.truth_ml:.1f}"]
+        cells += [_rounded(row.ellipsoid_dice)] if baselines else []
+        cells += [_rounded(row.threshold_dice)] if above else []
+        rows.append(cells)
+    means = [f"Mean Dice of {name}: {interval.text()}." for name, interval in done.dice.items()]
+    if done.ellipsoid is not None:
+        means.append(f"A centred ellipsoid of half the extent has {done.ellipsoid.text()}.")
+    if done.threshold is not None:
+        means.append(f"Every voxel {above} has {done.threshold.text()}.")
+    means = [f"{side} - {line}" if side else line for line in means]
+    parts = [_told(done.findings), table(head, rows), "\n".join(means)]
+    parts.append(f"Figures are in {done.folder}.")
+    return "\n\n".join(part for part in parts if part)
+
+
+def evaluate_document(done: "Evaluation") -> dict[str, Any]:
+    """Return the figures as one document; an undefined one is null."""
+    return {
+        "schema_version": 1,
+        "dice": {name: _interval(interval) for name, interval in done.dice.items()},
+        "centred_ellipsoid": _interval(done.ellipsoid) if done.ellipsoid else None,
+        "threshold": _interval(done.threshold) if done.threshold else None,
+        "threshold_value": done.threshold_value,
+        "cases": [
+            {
+                "case": row.name,
+                "patient": row.patient,
+                "class": row.class_name,
+                "dice": _number(row.dice),
+                "volume_ml": row.volume_ml,
+                "truth_ml": row.truth_ml,
+                "ellipsoid_dice": _number(row.ellipsoid_dice),
+                "threshold_dice": _number(row.threshold_dice),
+            }
+            for row in done.cases
+        ],
+        "findings": [_document(name, finding) for name, finding in done.findings],
+        "folder": str(done.folder),
+    }
+
+
+def predict_text(done: "PredictReport") -> str:
+    """Return one line a mask, what was passed over, and where things are."""
+    rows = [
+        (
+            record["case"],
+            record["patient"],
+            ", ".join(f"{name} {value:.1f}" for name, value in record["volumes_ml"].items()),
+            f"{record['case']}/mask.nii.gz",
+        )
+        for record in done.records
+    ]
+    named = [*done.failed, *done.findings, *done.passed_over]
+    ending = (
+        f"{len(done.records)} predicted, {len(done.failed)} failed, {len(done.passed_over)} series "
+        f"passed over. Masks, pictures and records are in {done.out}."
+    )
+    head = ("case", "patient", "volume (ml)", "mask")
+    parts = [_told(named), table(head, rows), ending]
+    return "\n\n".join(part for part in parts if part)
+
+
+def predict_document(done: "PredictReport") -> dict[str, Any]:
+    """Return the predictions as one document."""
+    return {
+        "schema_version": 1,
+        "out": str(done.out),
+        "predictions": list(done.records),
+        "failed": [_document(name, finding) for name, finding in done.failed],
+        "passed_over": [_document(name, finding) for name, finding in done.passed_over],
+        "findings": [_document(name, finding) for name, finding in done.findings],
+    }
+
+
+def require_all_done(done: "PredictReport") -> None:
+    """Raise `PartlyDoneError` where a series that fits the model failed."""
+    if done.failed:
+        names = ", ".join(name for name, _ in done.failed)
+        message = f"{len(done.failed)} series could not be predicted: {names}. The rest is done."
+        raise PartlyDoneError(message)
+
+
+def _document(name: str, finding: Finding) -> dict[str, str]:
+    return {
+        "where": name,
+        "severity": finding.severity,
+        "action": finding.action,
+        "code": finding.code,
+        "message": finding.sentence(),
+    }
+
+
+def _told(named: Iterable[Named], roots: Sequence[Path] = ()) -> str:
+    """Return one line a finding; a remark on more than three things is told once, with a count."""
+    by_code: dict[str, list[Named]] = {}
+    for name, finding in named:
+        by_code.setdefault(finding.code, []).append((name, finding))
+    lines = []
+    for same in by_code.values():
+        shown = same if len(same) <= 3 or same[0][1].severity == "refused" else same[:1]
+        lines += [finding_line(name, finding, roots) for name, finding in shown]
+        if len(shown) < len(same):
+            lines[-1] += f" (And {len(same) - 1} more.)"
+    return "\n".join(lines)
+
+
+def _counted(kinds: Iterable[str]) -> str:
+    return ", ".join(f"{count} {kind}" for kind, count in sorted(Counter(kinds).items()))
+
+
+def _shown(text: str) -> str:
+    """Make control characters and broken bytes visible, so that they never reach a terminal."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
+
+
+def _rounded(value: float) -> str:
+    return "undefined" if value != value else f"{value:.3f}"  # noqa: PLR0124 - the test for NaN
+
+
+def _number(value: float) -> float | None:
+    return None if value != value else value  # noqa: PLR0124 - the test for NaN
+
+
+def _interval(interval: Any) -> dict[str, float | int | None]:
+    return {
+        "mean": _number(interval.mean),
+        "low": _number(interval.low),
+        "high": _number(interval.high),
+        "n": interval.n,
+        "undefined": interval.undefined,
+    }

@@ -1,0 +1,139 @@
+"""Read a config: all mistakes at once, each with its line and the nearest known key."""
+
+from collections.abc import Iterator, Mapping, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from types import UnionType
+from typing import Any, Union, get_args, get_origin
+
+import yaml
+from pydantic import BaseModel, ValidationError
+
+from lepton_monai.config.schema import Config
+from lepton_monai.core.errors import ConfigError
+from lepton_monai.core.files import write_text
+
+Place = tuple[str | int, ...]
+
+_PATHS = (("data", "root"), ("data", "patients"), ("split", "file"))
+
+
+def load_config(path: Path, changes: Sequence[str] = ()) -> Config:
+    """Read and validate a config.
+
+    Parameters
+    ----------
+    path
+        YAML. Paths inside are relative to its folder.
+    changes
+        ``KEY=VALUE``, the key with dots, the value as YAML; paths are relative to the working folder.
+
+    Raises
+    ------
+    ConfigError
+        With every mistake, its line and the nearest key.
+    """
+    try:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, UnicodeDecodeError) as error:
+        message = f"The config {path} can't be read: {error}."
+        raise ConfigError(message) from error
+    try:
+        content = yaml.safe_load(text) or {}
+        lines = dict(_lines(yaml.compose(text, Loader=yaml.SafeLoader), ()))
+    except (yaml.YAMLError, RecursionError) as error:
+        message = f"The config {path} is no YAML: {error}."
+        raise ConfigError(message) from error
+    if not isinstance(content, dict):
+        message = f"The config {path} must be a mapping, such as `task: segmentation`."
+        raise ConfigError(message)
+    _resolve_paths(content, path.resolve().parent)
+    for change in changes:
+        _apply(content, change)
+    try:
+        return Config.model_validate(content)
+    except ValidationError as error:
+        problems = [text for _, text in sorted(_problem(one, lines) for one in error.errors())]
+        what = "a mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
+        message = "\n".join([f"The config {path} has {what}:", *problems])
+        raise ConfigError(message) from error
+
+
+def write_config(config: Config, path: Path) -> None:
+    """Write a config as resolved, with every default."""
+    content = config.model_dump(mode="json")
+    write_text(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
+
+
+def _lines(node: yaml.Node | None, place: Place) -> Iterator[tuple[Place, int]]:
+    if node is not None:
+        yield place, node.start_mark.line + 1
+    if isinstance(node, yaml.MappingNode):
+        for key, value in node.value:
+            yield (*place, key.value), key.start_mark.line + 1
+            yield from ((p, n) for p, n in _lines(value, (*place, key.value)) if p[len(place) + 1 :])
+    elif isinstance(node, yaml.SequenceNode):
+        for at, item in enumerate(node.value):
+            yield from _lines(item, (*place, at))
+
+
+def _resolve_paths(content: dict[str, Any], folder: Path) -> None:
+    for section, key in _PATHS:
+        values = content.get(section)
+        if isinstance(values, dict) and isinstance(values.get(key), str):
+            values[key] = str(folder / Path(values[key]).expanduser())
+
+
+def _apply(content: dict[str, Any], change: str) -> None:
+    name, equals, text = change.partition("=")
+    keys = name.strip().split(".")
+    if not equals or not all(keys):
+        message = f"--set {change}: give it as KEY=VALUE, such as --set train.minutes=10."
+        raise ConfigError(message)
+    try:
+        value = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        message = f"--set {change}: the value is no YAML: {error}."
+        raise ConfigError(message) from error
+    if tuple(keys) in _PATHS and isinstance(value, str):
+        value = str(Path(value).expanduser().resolve())
+    section = content
+    for key in keys[:-1]:
+        below = section.setdefault(key, {})
+        if not isinstance(below, dict):
+            message = f"--set {change}: `{key}` is no section of the config."
+            raise ConfigError(message)
+        section = below
+    section[keys[-1]] = value
+
+
+def _problem(error: Mapping[str, Any], lines: Mapping[Place, int]) -> tuple[int, str]:
+    """Return the line of a mistake (0: of `--set`) and what is wrong."""
+    place = tuple(error["loc"])
+    known = [place[:end] for end in range(len(place), 0, -1) if place[:end] in lines]
+    line = lines[known[0]] if known else 0
+    where = f"  line {line}" if line else "  --set"
+    name = ".".join(str(part) for part in place)
+    if error["type"] == "extra_forbidden":
+        nearest = get_close_matches(str(place[-1]), _known_keys(place[:-1]), n=1, cutoff=0.0)
+        return line, f"{where}: `{name}` is no key; the nearest is `{nearest[0]}`."
+    if error["type"] == "missing":
+        way = "; give it in the config or with --set data.root=FOLDER"
+        return line, f"{where}: `{name}` is missing{way if name == 'data.root' else ''}."
+    said = error["msg"].removeprefix("Value error, ")
+    return line, f"{where}: `{name}`: {said[0].lower()}{said[1:]}."
+
+
+def _known_keys(place: Place) -> list[str]:
+    """Return the keys of the section at a place of the config."""
+    kind: Any = Config
+    for part in place:
+        if isinstance(kind, type) and issubclass(kind, BaseModel):
+            field = kind.model_fields.get(str(part))
+            kind = field.annotation if field else None
+        elif get_origin(kind) is dict:
+            kind = get_args(kind)[1]
+        if get_origin(kind) in {Union, UnionType}:
+            kind = next((one for one in get_args(kind) if one is not type(None)), None)
+    is_section = isinstance(kind, type) and issubclass(kind, BaseModel)
+    return list(kind.model_fields) if is_section else list(Config.model_fields)

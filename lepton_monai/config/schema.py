@@ -1,0 +1,171 @@
+"""What a config may hold. Every key has a default but `data.root`, `data.images`, `data.labels`."""
+
+from pathlib import Path
+from typing import Annotated, Literal
+
+from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+
+from lepton_monai.cases.collect import DataChoice, ImageChoice, LabelChoice, Source
+from lepton_monai.cases.persons import read_persons
+from lepton_monai.cases.split import SplitRule
+from lepton_monai.labels.labelset import LabelClass, LabelSet
+from lepton_monai.plans.options import PlanOptions
+
+Share = Annotated[float, Field(ge=0.0, lt=1.0)]
+Positive = Annotated[float, Field(gt=0.0)]
+Pattern = str | int
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
+
+
+class ImageSection(_Section):
+    """One image of a case: which series, or which folder of NIfTI files."""
+
+    modality: str | None = None
+    description: str | None = None
+    folder: str | None = None
+
+
+class LabelSection(_Section):
+    """Where labels come from, and which are the classes."""
+
+    source: Source
+    classes: dict[str, Pattern | list[Pattern]]
+    empty: Literal["ignore", "negative"] = "ignore"
+    folder: str | None = None
+
+    @field_validator("classes")
+    @classmethod
+    def _some(cls, classes: dict[str, Pattern | list[Pattern]]) -> object:
+        if not 1 <= len(classes) <= 255:
+            message = "name at least one class, at most 255"
+            raise ValueError(message)
+        return classes
+
+
+class DataSection(_Section):
+    """What to read."""
+
+    root: Path
+    images: dict[str, ImageSection]
+    labels: LabelSection
+    patients: Path | None = None
+    exclude: list[str] = []
+
+    @field_validator("images")
+    @classmethod
+    def _one(cls, images: dict[str, ImageSection]) -> dict[str, ImageSection]:
+        if len(images) != 1:
+            message = "name exactly one image; several images a case can't be joined yet"
+            raise ValueError(message)
+        return images
+
+    @model_validator(mode="after")
+    def _one_world(self) -> "DataSection":
+        image = next(iter(self.images.values()))
+        if (self.labels.source == "nifti") != (image.folder is not None):
+            message = "NIfTI masks go with a `folder` of NIfTI images, DICOM labels with DICOM images"
+            raise ValueError(message)
+        return self
+
+
+class SplitSection(_Section):
+    """Who is trained on, validated on and tested on."""
+
+    file: Path | None = None
+    test: Share = 0.2
+    validation: Share = 0.15
+    seed: int = 0
+
+
+class NetworkSection(_Section):
+    """Which network."""
+
+    name: Literal["unet", "dynunet", "segresnet"] = "unet"
+
+
+class TrainSection(_Section):
+    """How long, and with which seed."""
+
+    minutes: Positive = 20.0
+    seed: Annotated[int, Field(ge=0)] = 0
+
+
+class PlanSection(_Section):
+    """Values that the plan would choose, given instead."""
+
+    spacing_mm: tuple[Positive, Positive, Positive] | None = None
+    patch_size: tuple[int, int, int] | None = None
+    channels: tuple[int, ...] | None = None
+    batch_size: Annotated[int, Field(ge=1)] | None = None
+    steps: Annotated[int, Field(ge=1)] | None = None
+    learning_rate: Positive | None = None
+    precision: Literal["float32", "bfloat16", "float16"] | None = None
+    mirror: bool | None = None
+
+
+class EvaluateSection(_Section):
+    """Figures beside the model's own."""
+
+    threshold: float | None = None
+
+
+class Config(_Section):
+    """A whole task."""
+
+    task: Literal["segmentation"]
+    data: DataSection
+    split: SplitSection = SplitSection()
+    network: NetworkSection = NetworkSection()
+    train: TrainSection = TrainSection()
+    plan: PlanSection = PlanSection()
+    evaluate: EvaluateSection = EvaluateSection()
+
+    def data_choice(self) -> DataChoice:
+        """Return what to make cases of.
+
+        Raises
+        ------
+        ConfigError
+            The table of persons can't be read.
+        """
+        persons = read_persons(self.data.patients) if self.data.patients else {}
+        return DataChoice(
+            root=self.data.root,
+            exclude=tuple(self.data.exclude),
+            image=self._image_choice(),
+            label=self._label_choice(),
+            same_person=persons,
+        )
+
+    def plan_options(self) -> PlanOptions:
+        """Return what the user fixed of the plan."""
+        return PlanOptions(
+            minutes=self.train.minutes,
+            seed=self.train.seed,
+            network=self.network.name,
+            **self.plan.model_dump(),
+        )
+
+    def _image_choice(self) -> ImageChoice:
+        name, image = next(iter(self.data.images.items()))
+        return ImageChoice(name, image.modality, image.description, image.folder)
+
+    def _label_choice(self) -> LabelChoice:
+        section = self.data.labels
+        classes = tuple(
+            LabelClass(name, tuple(str(one) for one in _listed(patterns)))
+            for name, patterns in section.classes.items()
+        )
+        return LabelChoice(section.source, LabelSet(classes), section.empty == "negative", section.folder)
+
+    def split_rule(self) -> SplitRule:
+        """Return how the cases are split."""
+        section = self.split
+        return SplitRule(section.file, section.test, section.validation, section.seed)
+
+
+def _listed(patterns: Pattern | list[Pattern]) -> list[Pattern]:
+    return patterns if isinstance(patterns, list) else [patterns]

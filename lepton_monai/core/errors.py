@@ -1,0 +1,88 @@
+"""Every error that a person is meant to read, drawn as one tree.
+
+::
+
+    LeptonError            1  a defect of ours, when nothing below fits
+    ├── ConfigError        2  the config or the command line: all mistakes at once
+    ├── OutputFolderError  2  the folder to write into is not ours
+    ├── InputError         3  nothing usable in what was given
+    │   ├── GeometryError     two things that don't lie on one grid, a grid that can't be
+    │   ├── LabelError        a label object that can't be turned into a mask
+    │   └── SeriesRefused     a series that is no volume; carries its finding
+    ├── PartlyDoneError    4  some of the chosen work failed, the rest is complete
+    └── MachineError       5  disk, memory, device, lock
+        ├── DeviceError       a device that is absent
+        └── LockedError       another process holds the folder
+
+The command line catches :class:`LeptonError` alone, prints the message and ends with `exit_code`.
+"""
+
+from typing import ClassVar
+
+from lepton_monai.core.findings import Finding
+
+
+class LeptonError(Exception):
+    """The root: a message for a person that says what, where and what to do."""
+
+    exit_code: ClassVar[int] = 1
+
+
+class ConfigError(LeptonError, ValueError):
+    """The config or the command line holds mistakes; all of them are in the message."""
+
+    exit_code = 2
+
+
+class OutputFolderError(LeptonError, FileExistsError):
+    """The folder to write into exists and was not made by this verb."""
+
+    exit_code = 2
+
+
+class InputError(LeptonError, ValueError):
+    """Nothing usable was found in the input."""
+
+    exit_code = 3
+
+
+class GeometryError(InputError):
+    """Positions, orientations or grids that can't be what they claim to be."""
+
+
+class LabelError(InputError):
+    """A label object that can't be turned into a mask on its image."""
+
+
+class SeriesRefused(InputError):  # noqa: N818 - reads as the sentence that it is
+    """A series that is no volume.
+
+    Parameters
+    ----------
+    finding
+        Why, with code, file and numbers.
+    """
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(f"{finding.code}: {finding.sentence()}")
+        self.finding = finding
+
+
+class PartlyDoneError(LeptonError):
+    """Some of the chosen work failed and is named; the rest is complete."""
+
+    exit_code = 4
+
+
+class MachineError(LeptonError, OSError):
+    """The machine can't: disk, memory, device, lock."""
+
+    exit_code = 5
+
+
+class DeviceError(MachineError):
+    """A device that was asked for is absent."""
+
+
+class LockedError(MachineError):
+    """Another process is at work in this folder."""

@@ -1,0 +1,173 @@
+"""The one way to the disk: a reader sees the old file or the new one, never a half.
+
+Everything is written under a temporary name, synced, renamed, and the folder synced.
+"""
+
+import hashlib
+import json
+import os
+import re
+import secrets
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+from typing import Any
+
+import filelock
+
+from lepton_monai.core.errors import LockedError, MachineError, OutputFolderError
+
+MARKER = ".lepton.json"
+"""Says which verb made a folder; a folder without it is never written into."""
+
+_TEMPORARY = re.compile(r"^\.lepton-(\d+)-[0-9a-f]{8}-")
+
+
+@contextmanager
+def replacing(path: Path, mode: int | None = None) -> Iterator[Path]:
+    """Give a temporary path to write to; on success it takes the place of `path`.
+
+    Parameters
+    ----------
+    path
+        The file to make or to replace; its folder is made.
+    mode
+        Permission bits, such as 0o600; None: by the user's umask.
+
+    Raises
+    ------
+    MachineError
+        The disk is full, the folder can't be written.
+    """
+    temporary = path.with_name(f".lepton-{os.getpid()}-{secrets.token_hex(4)}-{path.name}")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if mode is not None:
+            os.close(os.open(temporary, os.O_CREAT | os.O_EXCL | os.O_WRONLY, mode))
+        yield temporary
+        _sync(temporary)
+        temporary.replace(path)
+        _sync(path.parent)
+    except OSError as error:
+        message = f"{path} can't be written: {error.strerror or error}."
+        raise MachineError(message) from error
+    finally:
+        temporary.unlink(missing_ok=True)
+
+
+def write_bytes(path: Path, content: bytes, mode: int | None = None) -> None:
+    """Write a whole file, or leave the old one."""
+    with replacing(path, mode) as temporary:
+        temporary.write_bytes(content)
+
+
+def write_text(path: Path, content: str, mode: int | None = None) -> None:
+    """Write a whole UTF-8 file, or leave the old one."""
+    write_bytes(path, content.encode("utf-8"), mode)
+
+
+def write_json(path: Path, content: Mapping[str, Any], mode: int | None = None) -> None:
+    """Write a mapping as indented JSON; NaN is written as null, since JSON has none."""
+    text = json.dumps(_without_nan(content), indent=2, allow_nan=False, ensure_ascii=False)
+    write_text(path, text + "\n", mode)
+
+
+def digest_of(path: Path) -> str:
+    """Return the SHA-256 of a file's bytes, in hex."""
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def claim_folder(folder: Path, verb: str) -> None:
+    """Make an output folder, or take one that the same verb made before.
+
+    Temporary files that a dead process left there are cleared, only ours.
+
+    Raises
+    ------
+    OutputFolderError
+        The folder exists, isn't empty and was not made by `verb`.
+    MachineError
+        It can't be made.
+    """
+    marker = folder / MARKER
+    if folder.exists() and not folder.is_dir():
+        message = f"{folder} is a file; name a folder that doesn't exist yet."
+        raise OutputFolderError(message)
+    if marker.exists():
+        made_by = _made_by(marker)
+        if made_by != verb:
+            message = f"{folder} was made by `lepton {made_by}`; name another folder."
+            raise OutputFolderError(message)
+        _clear_leftovers(folder)
+        return
+    if folder.exists() and any(folder.iterdir()):
+        message = (
+            f"{folder} exists and was not made by `lepton {verb}`. Nothing is ever written into "
+            "a folder that isn't ours: name one that doesn't exist yet."
+        )
+        raise OutputFolderError(message)
+    write_json(marker, {"made_by": verb, "schema": 1})
+
+
+@contextmanager
+def locked(folder: Path) -> Iterator[None]:
+    """Hold a folder against a second process, or fail at once.
+
+    Raises
+    ------
+    LockedError
+        Another process holds it.
+    """
+    lock = filelock.FileLock(folder / ".lock", timeout=0)
+    try:
+        lock.acquire()
+    except filelock.Timeout as error:
+        message = f"Another process is at work in {folder}. Wait for it, or name another folder."
+        raise LockedError(message) from error
+    try:
+        yield
+    finally:
+        lock.release()
+
+
+def _made_by(marker: Path) -> str:
+    try:
+        return str(json.loads(marker.read_text(encoding="utf-8"))["made_by"])
+    except (OSError, ValueError, KeyError, TypeError):
+        return "an unknown hand"
+
+
+def _clear_leftovers(folder: Path) -> None:
+    for path in sorted(folder.rglob(".lepton-*")):
+        match = _TEMPORARY.match(path.name)
+        if match and not _is_alive(int(match.group(1))):
+            path.unlink(missing_ok=True)
+
+
+def _is_alive(process_id: int) -> bool:
+    try:
+        os.kill(process_id, 0)
+    except ProcessLookupError:
+        return False
+    except (PermissionError, OverflowError):
+        return True
+    return True
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)
+
+
+def _without_nan(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return {str(key): _without_nan(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_without_nan(item) for item in value]
+    if isinstance(value, float) and value != value:  # noqa: PLR0124 - the test for NaN
+        return None
+    return value

@@ -1,0 +1,151 @@
+"""What SUV needs of a PET header, and the factor from activity to SUV by body weight."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import Any
+
+from pydicom.valuerep import DA, DT, TM
+
+from lepton_monai.core.findings import Finding
+
+PHILIPS_SUV_FACTOR = (0x7053, 0x1000)
+"""Philips private: stored counts to SUVbw, creator "Philips PET Private Group"."""
+
+
+@dataclass(frozen=True)
+class PetDose:
+    """Of PS3.3 C.8.9.1 (PET series) and C.8.9.2 (PET isotope).
+
+    Parameters
+    ----------
+    suv_type
+        BW, LBM, BSA, ... or empty.
+    decay_correction
+        START, ADMIN or NONE.
+    weight_kg, dose_bq, half_life_s
+        None where absent or not above zero.
+    injected
+        When the tracer was given.
+    injected_without_date
+        The date of `injected` is that of the series, since the header holds a time alone.
+    series_start, acquired
+        The series' reference time; the acquisition of this slice.
+    philips_factor
+        SUVbw per count of CNTS.
+    """
+
+    suv_type: str
+    decay_correction: str
+    weight_kg: float | None
+    dose_bq: float | None
+    half_life_s: float | None
+    injected: datetime | None
+    injected_without_date: bool
+    series_start: datetime | None
+    acquired: datetime | None
+    philips_factor: float | None
+
+
+def read_pet_dose(dataset: Any) -> PetDose:
+    """Take the values from a data set; what is absent is None."""
+    isotopes = dataset.get("RadiopharmaceuticalInformationSequence") or [None]
+    isotope = isotopes[0] if isotopes[0] is not None else {}
+    series_start = _moment(dataset.get("SeriesDate"), dataset.get("SeriesTime"))
+    injected = _datetime(isotope.get("RadiopharmaceuticalStartDateTime"))
+    time_alone = injected is None
+    if time_alone:
+        injected = _moment(dataset.get("SeriesDate"), isotope.get("RadiopharmaceuticalStartTime"))
+    factor = dataset.get(PHILIPS_SUV_FACTOR)
+    return PetDose(
+        suv_type=str(dataset.get("SUVType") or "").strip().upper(),
+        decay_correction=str(dataset.get("DecayCorrection") or "").strip().upper(),
+        weight_kg=_positive(dataset.get("PatientWeight")),
+        dose_bq=_positive(isotope.get("RadionuclideTotalDose")),
+        half_life_s=_positive(isotope.get("RadionuclideHalfLife")),
+        injected=injected,
+        injected_without_date=time_alone and injected is not None,
+        series_start=series_start,
+        acquired=_moment(dataset.get("AcquisitionDate"), dataset.get("AcquisitionTime")),
+        philips_factor=_positive(factor.value) if factor is not None else None,
+    )
+
+
+def suv_factor(doses: Sequence[PetDose]) -> tuple[float | None, tuple[Finding, ...]]:
+    """Return what to multiply Bq/ml with to get SUVbw (g/ml), and what was noted.
+
+    Parameters
+    ----------
+    doses
+        Of every slice of one series.
+
+    Returns
+    -------
+    factor
+        None where an input is missing: then the values stay Bq/ml.
+    findings
+        `suv_computed`, `suv_midnight_assumed` or `suv_inputs_missing`.
+
+    Notes
+    -----
+    SUVbw = activity x weight / dose, the dose decayed from injection to the time that the values were
+    decay-corrected to: the series' time for START, the injection for ADMIN (PS3.3 C.8.9.1.1.5,
+    QIBA SUV vendor-neutral pseudo-code).
+    """
+    first = doses[0]
+    problem = _problem(doses)
+    weight, dose, half_life = first.weight_kg, first.dose_bq, first.half_life_s
+    if problem or weight is None or dose is None or half_life is None:
+        message = f"SUV can't be computed: {problem or 'weight, dose or half-life is absent'}."
+        return None, (Finding("suv_inputs_missing", message),)
+    findings: list[Finding] = []
+    seconds = 0.0
+    if first.decay_correction == "START" and first.injected and first.series_start:
+        seconds = (first.series_start - first.injected).total_seconds()
+        if seconds < 0:
+            seconds += timedelta(days=1).total_seconds()
+            message = "The injection is taken to be on the day before the scan, past midnight."
+            findings.append(Finding("suv_midnight_assumed", message))
+    decayed = dose * math.exp(-math.log(2.0) * seconds / half_life)
+    message = f"SUVbw from {weight:g} kg and {dose / 1e6:.4g} MBq, {seconds / 60:.1f} min of decay."
+    findings.append(Finding("suv_computed", message))
+    return weight * 1000.0 / decayed, tuple(findings)
+
+
+def _problem(doses: Sequence[PetDose]) -> str:
+    """Say what keeps the time of the decay correction from being known, or nothing."""
+    first = doses[0]
+    if first.decay_correction == "ADMIN":
+        return ""
+    if first.decay_correction != "START":
+        return f"DecayCorrection is {first.decay_correction[:16] or 'absent'}, not START or ADMIN"
+    if first.injected is None or first.series_start is None:
+        return "the time of the injection or of the series is absent"
+    acquired = [dose.acquired for dose in doses if dose.acquired]
+    if acquired and first.series_start > min(acquired):
+        # A derived series carries the time of its making: no reference for the decay.
+        return "the series time is later than the first acquisition"
+    if first.injected > first.series_start and not first.injected_without_date:
+        return "the injection is later than the scan"
+    return ""
+
+
+def _positive(value: Any) -> float | None:
+    if value is None or value == "":
+        return None
+    number = float(value)
+    return number if math.isfinite(number) and number > 0 else None
+
+
+def _moment(date: Any, time: Any) -> datetime | None:
+    """Join a date and a time of the header; None where one is absent."""
+    if not date or not time:
+        return None
+    day, hour = DA(str(date)), TM(str(time))
+    return None if day is None or hour is None else datetime.combine(day, hour)
+
+
+def _datetime(value: Any) -> datetime | None:
+    moment = DT(str(value)) if value else None
+    return datetime.combine(moment.date(), moment.time()) if moment else None

@@ -1,0 +1,337 @@
+"""From loose slices to volumes: what belongs together, in which order, and what is refused.
+
+Identity is the series UID, order is the position along the normal; file names, instance numbers and
+slice locations decide nothing.
+"""
+
+from collections import defaultdict
+from collections.abc import Callable, Hashable, Iterable, Sequence
+from dataclasses import dataclass, replace
+from itertools import combinations, pairwise
+from pathlib import Path
+
+import numpy as np
+
+from lepton_monai.core.errors import SeriesRefused
+from lepton_monai.core.findings import Finding
+from lepton_monai.core.grid import Grid
+from lepton_monai.core.volume import Unit
+from lepton_monai.dicom import geometry
+from lepton_monai.dicom.header import Header
+from lepton_monai.dicom.pixels import pixel_finding, read_stored
+from lepton_monai.dicom.remarks import remarks
+from lepton_monai.dicom.values import rescale_refusal, scale_of
+
+SPLIT_KEYS: dict[str, Callable[[Header], Hashable]] = {
+    "multiple_echoes": lambda header: header.acquisition.echo,
+    "multiple_b_values": lambda header: header.acquisition.b_value,
+    "multiple_time_points": lambda header: header.acquisition.temporal_position,
+    "multiple_phases": lambda header: header.acquisition.trigger_time_ms,
+    "multiple_image_types": lambda header: header.acquisition.image_type,
+    "multiple_acquisitions": lambda header: header.acquisition.acquisition_number,
+    "multiple_stacks": lambda header: header.acquisition.stack_id,
+}
+"""What may tell two slices at one position apart, in the order in which it is tried."""
+
+SAME_DIRECTION = 0.01
+"""Direction cosines that differ by less belong to one stack; the gate judges the rest."""
+
+
+@dataclass(frozen=True)
+class Series:
+    """An ordered stack of slices that makes one volume; no pixels yet.
+
+    Parameters
+    ----------
+    headers
+        One a slice, in the order of `k`: the map from slice to file and SOP instance.
+    grid
+        Of the volume.
+    unit
+        Of its values, and the `factor` behind the rescale that leads there.
+    part
+        Empty, or which part of a split series this is: "2 of 3".
+    findings
+        What was noted.
+    irregularity_mm, shear_mm
+        How far the slices' corners lie from the grid: see `geometry.Fit`.
+    """
+
+    headers: tuple[Header, ...]
+    grid: Grid
+    unit: Unit
+    factor: float
+    part: str
+    findings: tuple[Finding, ...]
+    irregularity_mm: float
+    shear_mm: float
+
+    @property
+    def uid(self) -> str:
+        """The series instance UID."""
+        return self.headers[0].identity.series_uid
+
+    @property
+    def modality(self) -> str:
+        """CT, MR, PT, ..."""
+        return self.headers[0].modality
+
+    def __str__(self) -> str:
+        """Return a line that names nobody: MONAI writes it as the file name into its meta data."""
+        return f"{self.modality} series of {len(self.headers)} slices"
+
+
+@dataclass(frozen=True)
+class RefusedSeries:
+    """A series, or a part of one, that makes no volume, and why."""
+
+    uid: str
+    modality: str
+    patient_key: str
+    study_uid: str
+    files: tuple[Path, ...]
+    finding: Finding
+
+
+def volumes_of(headers: Iterable[Header]) -> tuple[list[Series], list[RefusedSeries]]:
+    """Make volumes of the slices of one series.
+
+    Parameters
+    ----------
+    headers
+        With one series UID, in any order.
+
+    Returns
+    -------
+    series, refused
+        What can be used, and what can't with the finding that says why.
+    """
+    slices = sorted(headers, key=lambda header: (header.identity.instance_uid, str(header.path)))
+    series: list[Series] = []
+    refused: list[RefusedSeries] = []
+    try:
+        slices, notes = _without_double_instances(slices)
+        _require_sound_slices(slices)
+    except SeriesRefused as refusal:
+        return [], [_refused(slices, refusal.finding)]
+    groups, left_out, split_notes = _by_plane(slices)
+    refused += [_refused(group, finding) for group, finding in left_out]
+    for group in groups:
+        try:
+            stacks, stack_notes = _stacks(group)
+        except SeriesRefused as refusal:
+            refused.append(_refused(group, refusal.finding))
+            continue
+        series += [_series(stack, (*notes, *split_notes, *stack_notes)) for stack in stacks]
+    if len(series) > 1:
+        total = len(series)
+        series = [replace(one, part=f"{at} of {total}") for at, one in enumerate(series, start=1)]
+    return series, refused
+
+
+def _refused(headers: Sequence[Header], finding: Finding) -> RefusedSeries:
+    first = headers[0]
+    named = replace(finding, series_uid=first.identity.series_uid)
+    return RefusedSeries(
+        uid=first.identity.series_uid,
+        modality=first.modality,
+        patient_key=first.identity.patient_key,
+        study_uid=first.identity.study_uid,
+        files=tuple(header.path for header in headers),
+        finding=named,
+    )
+
+
+def _without_double_instances(headers: list[Header]) -> tuple[list[Header], list[Finding]]:
+    """Keep one of each SOP instance; two with other content refuse the series."""
+    kept: dict[str, Header] = {}
+    dropped = 0
+    for header in headers:
+        first = kept.setdefault(header.identity.instance_uid, header)
+        if first is header:
+            continue
+        if replace(header, path=first.path, layout=first.layout) != first or not _same_pixels(
+            first, header
+        ):
+            message = "Two files with one SOP instance UID hold different images."
+            raise SeriesRefused(Finding("conflicting_instance", message, path=header.path))
+        dropped += 1
+    if not dropped:
+        return headers, []
+    message = f"{dropped} files are copies of others; one of each is kept."
+    return list(kept.values()), [Finding("duplicate_instance", message)]
+
+
+def _require_sound_slices(headers: Sequence[Header]) -> None:
+    for header in headers:
+        problem = geometry.bad_geometry(header)
+        if problem:
+            message = f"In one slice {problem}."
+            raise SeriesRefused(Finding("bad_geometry", message, path=header.path))
+        finding = pixel_finding(header)
+        if finding and finding.severity == "refused":
+            raise SeriesRefused(finding)
+
+
+def _by_plane(
+    headers: list[Header],
+) -> tuple[list[list[Header]], list[tuple[list[Header], Finding]], list[Finding]]:
+    """Part slices of other orientation or matrix; lone ones beside a stack are localizers."""
+    groups: list[list[Header]] = []
+    for header in headers:
+        for group in groups:
+            if _same_plane(group[0], header):
+                group.append(header)
+                break
+        else:
+            groups.append([header])
+    if len(groups) == 1:
+        return groups, [], []
+    largest = max(len(group) for group in groups)
+    stacks = [group for group in groups if not _is_localizer(group, largest)]
+    others = [group for group in groups if _is_localizer(group, largest)]
+    message = "The series holds {} of another orientation or matrix than its {} slices."
+    left_out = [
+        (group, Finding("localizer_in_series", message.format(_images(len(group)), largest)))
+        for group in others
+    ]
+    notes: list[Finding] = []
+    if others:
+        count = sum(len(group) for group in others)
+        text = f"{_images(count)} of another orientation or matrix split off."
+        notes.append(Finding("localizer_in_series", text))
+    if len(stacks) > 1:
+        sizes = {(group[0].placement.rows, group[0].placement.columns) for group in stacks}
+        code = "mixed_matrix_size" if len(sizes) > 1 else "mixed_orientation"
+        notes.append(Finding(code, f"The series holds {len(stacks)} stacks of other planes."))
+    return stacks, left_out, notes
+
+
+def _images(count: int) -> str:
+    return f"{count} image" if count == 1 else f"{count} images"
+
+
+def _is_localizer(group: Sequence[Header], largest: int) -> bool:
+    flagged = all("LOCALIZER" in header.acquisition.image_type for header in group)
+    return len(group) < largest and (flagged or len(group) == 1)
+
+
+def _same_plane(first: Header, second: Header) -> bool:
+    one, other = first.placement, second.placement
+    if (one.rows, one.columns) != (other.rows, other.columns):
+        return False
+    difference = np.subtract(one.orientation, other.orientation)
+    return float(np.abs(difference).max()) < SAME_DIRECTION
+
+
+def _stacks(headers: list[Header]) -> tuple[list[list[Header]], list[Finding]]:
+    """Part one plane's slices into stacks that pass the gate, or refuse them all."""
+    ordered = geometry.in_order(headers)
+    if len(ordered) == 1:
+        return [_lone_slice(ordered)], []
+    problem = _why_no_stack(ordered)
+    if problem is None:
+        return [ordered], []
+    parts = _split_by_keys(ordered)
+    if parts:
+        return parts
+    unique, notes = _without_double_positions(ordered)
+    if notes:
+        stacks, more = _stacks(unique)
+        return stacks, [*notes, *more]
+    raise SeriesRefused(problem)
+
+
+def _lone_slice(headers: list[Header]) -> list[Header]:
+    placement = headers[0].placement
+    if not (placement.spacing_between_slices_mm or placement.slice_thickness_mm):
+        message = "A lone slice has neither SpacingBetweenSlices nor SliceThickness."
+        raise SeriesRefused(Finding("unknown_slice_spacing", message, path=headers[0].path))
+    return headers
+
+
+def _why_no_stack(ordered: Sequence[Header]) -> Finding | None:
+    """Return the finding that keeps slices in order from being one volume."""
+    frames = {header.identity.frame_of_reference_uid for header in ordered}
+    if len(frames) > 1:
+        message = f"The slices have {len(frames)} frames of reference."
+        return Finding("mixed_frame_of_reference", message)
+    spacings = {
+        (round(h.placement.row_spacing_mm, 4), round(h.placement.column_spacing_mm, 4)) for h in ordered
+    }
+    if len(spacings) > 1:
+        low, high = min(spacings), max(spacings)
+        message = f"Pixel spacings run from {low[0]:g} x {low[1]:g} to {high[0]:g} x {high[1]:g} mm."
+        return Finding("mixed_pixel_spacing", message)
+    for first, second in pairwise(ordered):
+        if _same_place_along(first, second):
+            message = "Two slices lie at one position with other pixels; no tag tells them apart."
+            return Finding("conflicting_duplicate", message, path=second.path)
+    return geometry.refusal(ordered, geometry.fit_stack(ordered)) or rescale_refusal(ordered)
+
+
+def _same_place_along(first: Header, second: Header) -> bool:
+    gap = np.subtract(second.placement.position, first.placement.position)
+    return abs(float(gap @ geometry.slice_normal(first))) < geometry.SAME_POSITION_MM
+
+
+def _split_by_keys(ordered: list[Header]) -> tuple[list[list[Header]], list[Finding]] | None:
+    """Part by the first keys, alone or nested, that make every part a regular stack."""
+    telling = [code for code, key in SPLIT_KEYS.items() if len({key(header) for header in ordered}) > 1]
+    doubled = any(_same_place_along(first, second) for first, second in pairwise(ordered))
+    # A series with a hole could be cut at the hole into stumps of two, which always fit.
+    fewest = 2 if doubled else 3
+    for depth in (1, 2, 3):
+        for codes in combinations(telling, depth):
+            parts = _parts(ordered, codes)
+            if all(len(part) >= fewest and _why_no_stack(part) is None for part in parts):
+                message = f"The series holds {len(parts)} volumes of {len(parts[0])} slices."
+                return parts, [Finding(code, message) for code in codes]
+    return None
+
+
+def _parts(ordered: list[Header], codes: Sequence[str]) -> list[list[Header]]:
+    groups: dict[tuple[Hashable, ...], list[Header]] = defaultdict(list)
+    for header in ordered:
+        groups[tuple(SPLIT_KEYS[code](header) for code in codes)].append(header)
+    return [groups[key] for key in sorted(groups, key=repr)]
+
+
+def _without_double_positions(ordered: list[Header]) -> tuple[list[Header], list[Finding]]:
+    """Keep one of the slices that lie at one position with equal pixels."""
+    kept: list[Header] = []
+    for header in ordered:
+        if kept and geometry.same_position(kept[-1], header) and _same_pixels(kept[-1], header):
+            continue
+        kept.append(header)
+    dropped = len(ordered) - len(kept)
+    if not dropped:
+        return ordered, []
+    message = f"{dropped} slices are at one position with others and have equal pixels."
+    return kept, [Finding("duplicate_slice", message)]
+
+
+def _same_pixels(first: Header, second: Header) -> bool:
+    if (first.values.slope, first.values.intercept) != (
+        second.values.slope,
+        second.values.intercept,
+    ):
+        return False
+    return bool(np.array_equal(read_stored(first), read_stored(second)))
+
+
+def _series(ordered: list[Header], notes: Sequence[Finding]) -> Series:
+    fit = geometry.fit_stack(ordered)
+    scale = scale_of(ordered)
+    uid = ordered[0].identity.series_uid
+    findings = (*notes, *remarks(ordered, fit), *scale.findings)
+    return Series(
+        headers=tuple(ordered),
+        grid=fit.grid,
+        unit=scale.unit,
+        factor=scale.factor,
+        part="",
+        findings=tuple(replace(finding, series_uid=uid) for finding in findings),
+        irregularity_mm=fit.irregularity_mm,
+        shear_mm=fit.shear_mm,
+    )

@@ -1,0 +1,106 @@
+"""From stored values to physical ones: rescale, SUV, padding."""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lepton_monai.core.findings import Finding
+from lepton_monai.core.volume import Unit
+from lepton_monai.dicom.dataset import foreign_file, read_whole
+from lepton_monai.dicom.header import Header
+from lepton_monai.dicom.pet import suv_factor
+
+PET_UNITS: dict[str, Unit] = {"BQML": "Bq/ml", "CNTS": "1"}
+SUV_UNITS: dict[str, Unit] = {
+    "": "SUVbw",  # absent: body weight, PS3.3 C.8.9.1
+    "BW": "SUVbw",
+    "LBM": "SUVlbm",
+    "BSA": "SUVbsa",
+}
+
+
+@dataclass(frozen=True)
+class Scale:
+    """What every slice is multiplied with after its own rescale, and the unit that results."""
+
+    factor: float
+    unit: Unit
+    findings: tuple[Finding, ...]
+
+
+def rescale_refusal(headers: Sequence[Header]) -> Finding | None:
+    """Say why the rescale of a series can't be used; None: it can."""
+    pairs = [(header.values.slope, header.values.intercept) for header in headers]
+    for header, pair in zip(headers, pairs, strict=True):
+        bad = [value for value in pair if value is not None and not math.isfinite(value)]
+        if bad or pair[0] == 0:
+            message = f"Rescale slope {pair[0]} and intercept {pair[1]} can't be used."
+            return Finding("bad_rescale", message, path=header.path)
+    given = [pair != (None, None) for pair in pairs]
+    if any(given) and not all(given):
+        message = f"{given.count(False)} of {len(given)} slices have no rescale, the others do."
+        at = headers[given.index(False)]
+        return Finding("rescale_incomplete", message, path=at.path)
+    return None
+
+
+def scale_of(headers: Sequence[Header]) -> Scale:
+    """Return the unit of a series and the factor that leads to it (SUV for PET in Bq/ml)."""
+    first = headers[0]
+    if first.modality != "PT" or first.pet is None:
+        kind = first.values.rescale_type.upper()
+        in_hu = kind == "HU" or (first.modality == "CT" and kind in {"", "US"})
+        return Scale(1.0, "HU" if in_hu else "1", ())
+    units = first.values.units
+    if units == "GML":
+        unit = SUV_UNITS.get(first.pet.suv_type)
+        if unit is None:
+            message = f"SUVType {first.pet.suv_type[:16]} is not one that we know."
+            return Scale(1.0, "1", (Finding("suv_unit_unsupported", message),))
+        message = f"The values are {unit} already."
+        return Scale(1.0, unit, (Finding("suv_given", message),))
+    if units == "CNTS" and first.pet.philips_factor:
+        message = f"SUVbw from the vendor's own factor, {first.pet.philips_factor:g} a count."
+        found = Finding("suv_computed", message)
+        return Scale(first.pet.philips_factor, "SUVbw", (found,))
+    if units != "BQML":
+        message = f"Values in {units[:16] or 'an unnamed unit'} can't be turned into SUV."
+        return Scale(1.0, PET_UNITS.get(units, "1"), (Finding("suv_unit_unsupported", message),))
+    factor, findings = suv_factor([header.pet for header in headers if header.pet])
+    return Scale(factor or 1.0, "SUVbw" if factor else "Bq/ml", findings)
+
+
+def physical(header: Header, stored: NDArray[Any], factor: float) -> NDArray[np.float64]:
+    """Apply the Modality LUT or the rescale of one slice, then the factor of its series."""
+    if header.values.has_modality_lut:
+        return _looked_up(header, stored) * factor
+    slope = 1.0 if header.values.slope is None else header.values.slope
+    intercept = 0.0 if header.values.intercept is None else header.values.intercept
+    return (stored.astype(np.float64) * slope + intercept) * factor
+
+
+def padding_of(header: Header, stored: NDArray[Any]) -> NDArray[np.bool_] | None:
+    """Mark the voxels that hold padding, not a measurement: PS3.3 C.7.5.1.1.2; None: no padding."""
+    value, limit = header.values.padding_value, header.values.padding_limit
+    if value is None:
+        return None
+    low, high = sorted((value, value if limit is None else limit))
+    inside: NDArray[np.bool_] = (stored >= low) & (stored <= high)
+    return inside if inside.any() else None
+
+
+def _looked_up(header: Header, stored: NDArray[Any]) -> NDArray[np.float64]:
+    """Apply the Modality LUT: PS3.3 C.11.1."""
+    with foreign_file():
+        item = read_whole(header.path).ModalityLUTSequence[0]
+        count, first, bits = (int(value) for value in item.LUTDescriptor)
+        data = item.LUTData
+    if isinstance(data, bytes):
+        data = np.frombuffer(data, "<u2" if bits > 8 or len(data) >= 2 * (count or 65536) else "u1")
+    table = np.asarray(data, dtype=np.float64)[: count or 65536]
+    index = np.clip(stored.astype(np.int64) - first, 0, len(table) - 1)
+    return np.asarray(table[index], dtype=np.float64)

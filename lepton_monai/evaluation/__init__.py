@@ -1,0 +1,1 @@
+"""Figures on the source grid, with intervals."""

@@ -1,0 +1,91 @@
+"""A picture of a mask on its image: three planes through its middle."""
+
+from pathlib import Path
+from typing import TypeVar
+
+import matplotlib as mpl
+import numpy as np
+from matplotlib.figure import Figure
+from numpy.typing import NDArray
+
+from lepton_monai.core.files import replacing
+from lepton_monai.core.volume import Volume
+from lepton_monai.labels.labelset import Mask
+
+PLANES = (("sagittal", 0), ("coronal", 1), ("axial", 2))
+ENDS = ("LR", "PA", "IS")
+"""Low and high end of the axes in RAS."""
+
+Value = TypeVar("Value", bound=np.generic)
+
+WINDOWS = {"HU": (-160.0, 240.0), "SUVbw": (0.0, 8.0)}
+
+
+def write_overlay(volume: Volume, mask: Mask, path: Path, truth: Mask | None = None) -> None:
+    """Draw the mask's outline, filled lightly, and the truth's dashed, without a word on the patient.
+
+    Parameters
+    ----------
+    volume, mask
+        On one grid.
+    path
+        PNG.
+    truth
+        Drawn dashed, if given.
+    """
+    volume.grid.require_same(mask.grid, "Mask and image")
+    figure = Figure(figsize=(12, 4.4), layout="constrained", facecolor="black")
+    axes = figure.subplots(1, 3)
+    image = _to_ras(volume.array, volume)
+    drawn = _to_ras(mask.array, volume)
+    dashed = None if truth is None else _to_ras(truth.array, volume)
+    spacing = np.take(volume.grid.spacing_mm, volume.grid.nearest_ras()[0])
+    middle = _middle(drawn if drawn.any() or dashed is None else dashed)
+    low, high = WINDOWS.get(volume.unit) or np.percentile(volume.array, [1, 99.5])
+    for panel, (name, axis) in zip(axes, PLANES, strict=True):
+        across, up = [other for other in range(3) if other != axis]
+        plane = image.take(middle[axis], axis=axis).T
+        aspect = spacing[up] / spacing[across]
+        panel.imshow(plane, cmap="gray", vmin=low, vmax=high, origin="lower", aspect=aspect)
+        _outline(panel, np.asarray(drawn.take(middle[axis], axis=axis)).T, "solid")
+        if dashed is not None:
+            _outline(panel, np.asarray(dashed.take(middle[axis], axis=axis)).T, "dashed")
+        panel.set_title(name, color="white", fontsize=10)
+        panel.set_xlabel(f"{ENDS[across][0]}  -  {ENDS[across][1]}", color="white")
+        panel.set_ylabel(f"{ENDS[up][0]}  -  {ENDS[up][1]}", color="white")
+        panel.set_xticks([])
+        panel.set_yticks([])
+    with replacing(path) as temporary:
+        figure.savefig(temporary, format="png", dpi=90, metadata={"Software": None})
+
+
+def _outline(panel: mpl.axes.Axes, plane: NDArray[np.uint8], style: str) -> None:
+    colours = mpl.colormaps["tab10"]
+    for class_id in np.unique(plane[plane > 0]):
+        inside = plane == class_id
+        colour = colours((int(class_id) + 2) % 10)  # the third of the palette, green, comes first
+        if style == "solid":
+            shade = np.zeros((*inside.shape, 4))
+            shade[inside] = (*colour[:3], 0.25)
+            panel.imshow(shade, origin="lower", aspect=panel.get_aspect())
+        panel.contour(inside, levels=[0.5], colors=[colour], linewidths=1.2, linestyles=style)
+
+
+def _to_ras(array: NDArray[Value], volume: Volume) -> NDArray[Value]:
+    """Turn the axes to the nearest of RAS, without resampling."""
+    axes, signs = volume.grid.nearest_ras()
+    turned = array.transpose(axes)
+    return turned[:: signs[0], :: signs[1], :: signs[2]]
+
+
+def _middle(drawn: NDArray[np.uint8]) -> tuple[int, int, int]:
+    """Return the slices that cut most of the mask, or the middle of the image."""
+    if not drawn.any():
+        x, y, z = (extent // 2 for extent in drawn.shape)
+        return x, y, z
+    inside = drawn > 0
+    x, y, z = (
+        int(inside.sum(axis=tuple(other for other in range(3) if other != axis)).argmax())
+        for axis in range(3)
+    )
+    return x, y, z

@@ -1,0 +1,1 @@
+"""Labels in their clinical form, as masks on the grid of their image."""

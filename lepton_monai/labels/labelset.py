@@ -1,0 +1,141 @@
+"""Classes and masks."""
+
+from collections.abc import Iterable
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+
+import numpy as np
+from numpy.typing import NDArray
+
+from lepton_monai.core.errors import GeometryError
+from lepton_monai.core.findings import Finding
+from lepton_monai.core.grid import Grid
+
+
+@dataclass(frozen=True)
+class LabelClass:
+    """One class of a task.
+
+    Parameters
+    ----------
+    name
+        Of the class, as the config gives it.
+    patterns
+        Which labels belong to it: names with ``*`` and ``?``, case ignored; or numbers as text.
+    """
+
+    name: str
+    patterns: tuple[str, ...]
+
+    def matches(self, names: Iterable[str]) -> bool:
+        """Tell whether a region with one of these names belongs to the class."""
+        return any(
+            fnmatchcase(name.casefold(), pattern.casefold()) for name in names for pattern in self.patterns
+        )
+
+
+@dataclass(frozen=True)
+class LabelSet:
+    """The classes of a task; the id of a class is its place, from 1; 0 is the background."""
+
+    classes: tuple[LabelClass, ...]
+
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Names of the classes, by id from 1."""
+        return tuple(one.name for one in self.classes)
+
+    def matches(self, names: Iterable[str]) -> bool:
+        """Tell whether a region with one of these names belongs to any class."""
+        names = tuple(names)
+        return any(one.matches(names) for one in self.classes)
+
+
+@dataclass(frozen=True, eq=False)
+class Region:
+    """One labelled region as it was drawn: regions may overlap until a `LabelSet` orders them.
+
+    Parameters
+    ----------
+    names
+        What it is called in the label object: its name, and its number where that is one too.
+    mask
+        bool ``(i, j, k)``.
+    """
+
+    names: tuple[str, ...]
+    mask: NDArray[np.bool_]
+
+
+@dataclass(frozen=True, eq=False)
+class Mask:
+    """Class ids on a grid.
+
+    Parameters
+    ----------
+    array
+        uint8 ``(i, j, k)``: 0 is the background, `n` the n-th class of the label set.
+    grid
+        Where the voxels lie.
+    findings
+        What was noted while it was made.
+    """
+
+    array: NDArray[np.uint8]
+    grid: Grid
+    findings: tuple[Finding, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.array.shape != self.grid.shape:
+            message = f"A mask of {self.array.shape} doesn't fit a grid of {self.grid.shape}."
+            raise GeometryError(message)
+
+    def __str__(self) -> str:
+        """Return a line without voxels: MONAI writes it as the file name into its meta data."""
+        return f"mask of {self.grid.shape} voxels"
+
+
+@dataclass(frozen=True, eq=False)
+class Regions:
+    """All regions of one label object on the grid of its image."""
+
+    regions: tuple[Region, ...]
+    grid: Grid
+    findings: tuple[Finding, ...] = ()
+
+
+def merge(drawn: Regions, labels: LabelSet) -> Mask:
+    """Turn regions into one mask; where they overlap, the class that is named first wins.
+
+    Parameters
+    ----------
+    drawn
+        Regions by the names of their label object.
+    labels
+        Which of them belong to which class.
+
+    Returns
+    -------
+    mask : Mask
+        With `label_absent` for a class that no region belongs to, `label_empty` for one without a
+        voxel, `labels_overlap` where two classes met.
+    """
+    array = np.zeros(drawn.grid.shape, dtype=np.uint8, order="F")
+    findings = list(drawn.findings)
+    contested = 0
+    for class_id in range(len(labels.classes), 0, -1):
+        one = labels.classes[class_id - 1]
+        found = [region.mask for region in drawn.regions if one.matches(region.names)]
+        if not found:
+            message = f"No label matches {' or '.join(one.patterns)} for the class {one.name}."
+            findings.append(Finding("label_absent", message))
+            continue
+        mask = np.logical_or.reduce(found)
+        if not mask.any():
+            findings.append(Finding("label_empty", f"The label for {one.name} has no voxel."))
+        contested += int(np.count_nonzero(array[mask]))
+        array[mask] = class_id
+    if contested:
+        message = f"{contested} voxels belong to more than one class."
+        findings.append(Finding("labels_overlap", message))
+    return Mask(array, drawn.grid, tuple(findings))

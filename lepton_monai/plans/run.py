@@ -1,0 +1,122 @@
+"""A run: the folder that training makes, and how to read it. Knows no torch."""
+
+import json
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from lepton_monai.cases.case import Case
+from lepton_monai.cases.split import SIDES, Split
+from lepton_monai.core.errors import InputError
+from lepton_monai.core.files import digest_of, write_json
+from lepton_monai.plans.plan import Plan, read_plan
+
+
+@dataclass(frozen=True)
+class Run:
+    """The paths of a run.
+
+    Parameters
+    ----------
+    folder
+        Made by `lepton train`.
+    """
+
+    folder: Path
+
+    @property
+    def config_path(self) -> Path:
+        """The config as resolved."""
+        return self.folder / "config.yaml"
+
+    @property
+    def plan_path(self) -> Path:
+        """The plan that was trained by."""
+        return self.folder / "plan.yaml"
+
+    @property
+    def split_path(self) -> Path:
+        """Who stood on which side, by pseudonym."""
+        return self.folder / "split.json"
+
+    @property
+    def log_path(self) -> Path:
+        """Step, loss and validation Dice, as CSV."""
+        return self.folder / "log.csv"
+
+    def evaluation_folder(self, side: str) -> Path:
+        """Where the figures of one side of the split are kept."""
+        return self.folder / "evaluation" / side
+
+    def plan(self) -> Plan:
+        """Read the plan."""
+        return read_plan(self.plan_path)
+
+    def weights_path(self) -> Path:
+        """Return the newest whole checkpoint's weights.
+
+        Raises
+        ------
+        InputError
+            There is none, or its digest isn't the one that was written with it.
+        """
+        folders = sorted((self.folder / "checkpoints").glob("step-*/state.json"))
+        if not folders:
+            message = f"The run {self.folder} has no finished checkpoint: train it first."
+            raise InputError(message)
+        state = json.loads(folders[-1].read_text(encoding="utf-8"))
+        weights = folders[-1].with_name("weights.safetensors")
+        if digest_of(weights) != state["weights_sha256"]:
+            message = f"The weights {weights} are damaged: their digest differs from the record."
+            raise InputError(message)
+        return weights
+
+
+def open_run(folder: Path) -> Run:
+    """Open the folder of a run.
+
+    Raises
+    ------
+    InputError
+        It is none.
+    """
+    run = Run(folder)
+    if not run.plan_path.is_file():
+        message = f"{folder} is no run: it has no plan.yaml. `lepton train` makes runs."
+        raise InputError(message)
+    return run
+
+
+def write_split(run: Run, split: Split, rule: Mapping[str, Any], digests: Mapping[str, str]) -> None:
+    """Write who stands on which side, by pseudonym, with the digests of the images trained on."""
+    sides = {
+        side: [{"case": case.pseudonym, "patient": case.patient} for case in split.side(side)]
+        for side in SIDES
+    }
+    content = {"schema_version": 1, "rule": dict(rule), **sides, "image_sha256": dict(digests)}
+    write_json(run.split_path, content)
+
+
+def read_split(run: Run) -> dict[str, Any]:
+    """Read what `write_split` wrote.
+
+    Raises
+    ------
+    InputError
+        The file is absent or damaged.
+    """
+    message = f"The split of the run {run.folder} can't be read."
+    try:
+        content = json.loads(run.split_path.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise InputError(message) from error
+    if not isinstance(content, dict) or not {*SIDES, "image_sha256"} <= set(content):
+        raise InputError(message)
+    return content
+
+
+def write_key(folder: Path, cases: Iterable[Case]) -> None:
+    """Write the one file that links pseudonyms back to patients, mode 0600."""
+    content = {case.pseudonym: {"patient_id": case.patient_id} for case in cases}
+    write_json(folder / "key.json", content, mode=0o600)

@@ -1,0 +1,1 @@
+"""Plan, loop and checkpoint of a training."""

@@ -1,0 +1,115 @@
+"""`lepton check`: before an hour is spent, what would be trained on, and what is wrong with it."""
+
+from collections import Counter
+from dataclasses import dataclass
+from pathlib import Path
+
+from lepton_monai.cases.case import LoadedCase, load_case
+from lepton_monai.cases.collect import collect
+from lepton_monai.cases.split import SIDES, Split, split_cases
+from lepton_monai.config.schema import Config
+from lepton_monai.core.findings import Finding
+from lepton_monai.core.progress import SILENT, Progress
+from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
+from lepton_monai.exports.overlay import write_overlay
+
+
+@dataclass(frozen=True)
+class CaseRow:
+    """A case with its label, by pseudonym.
+
+    Parameters
+    ----------
+    volumes_ml
+        Of each class; empty where the case is left out.
+    """
+
+    name: str
+    patient: str
+    side: str
+    shape: tuple[int, int, int] | None
+    spacing_mm: tuple[float, float, float] | None
+    unit: str
+    volumes_ml: tuple[float, ...]
+
+
+@dataclass(frozen=True)
+class CheckReport:
+    """What `lepton check` prints; findings with the name of their case, the worst first."""
+
+    classes: tuple[str, ...]
+    rows: tuple[CaseRow, ...]
+    findings: tuple[tuple[str, Finding], ...]
+
+
+def check(
+    config: Config,
+    *,
+    pseudonyms: Pseudonyms | None = None,
+    pictures: Path | None = None,
+    progress: Progress = SILENT,
+) -> CheckReport:
+    """Read every case with its label and report counts, split, leaks and faults.
+
+    Parameters
+    ----------
+    config
+        Of the task.
+    pseudonyms
+        Name cases and patients; None: by the user's salt.
+    pictures
+        A folder for one picture a case, image with label; None: no pictures.
+    progress
+        Told of every case.
+    """
+    choice = config.data_choice()
+    collection = collect(choice, pseudonyms or load_pseudonyms(), progress)
+    split = split_cases(collection.cases, config.split_rule())
+    findings = [*collection.findings, *(("split", finding) for finding in split.findings)]
+    rows: list[CaseRow] = []
+    seen: dict[str, LoadedCase] = {}
+    for case in progress.track(collection.cases, "reading cases", len(collection.cases)):
+        loaded = load_case(case, choice.label.labels, empty_is_negative=choice.label.empty_is_negative)
+        side = _side_of(case.pseudonym, split)
+        if isinstance(loaded, Finding):
+            findings.append((case.pseudonym, loaded))
+            rows.append(CaseRow(case.pseudonym, case.patient, side, None, None, "", ()))
+            continue
+        findings += [(case.pseudonym, finding) for finding in loaded.mask.findings]
+        twin = seen.setdefault(loaded.digest, loaded).case
+        if twin.person != case.person:
+            message = f"The image equals that of {twin.pseudonym}, of another patient."
+            findings.append((case.pseudonym, Finding("same_patient_twice", message)))
+        rows.append(_row(loaded, side, len(choice.label.labels.classes)))
+        if pictures is not None:
+            write_overlay(loaded.volume, loaded.mask, pictures / f"{case.pseudonym}.png")
+    findings.sort(key=lambda pair: (pair[1].severity != "refused", pair[1].action == "used"))
+    return CheckReport(choice.label.labels.names, tuple(rows), tuple(findings))
+
+
+def sides_counted(report: CheckReport) -> dict[str, int]:
+    """Return the number of usable cases on each side."""
+    return dict(Counter(row.side for row in report.rows if row.shape is not None))
+
+
+def _side_of(name: str, split: Split) -> str:
+    for side in SIDES:
+        if any(case.pseudonym == name for case in split.side(side)):
+            return side
+    return "-"
+
+
+def _row(loaded: LoadedCase, side: str, classes: int) -> CaseRow:
+    grid, array = loaded.volume.grid, loaded.mask.array
+    volumes = [
+        float((array == class_id).sum()) * grid.voxel_volume_ml for class_id in range(1, classes + 1)
+    ]
+    return CaseRow(
+        loaded.case.pseudonym,
+        loaded.case.patient,
+        side,
+        grid.shape,
+        grid.spacing_mm,
+        loaded.volume.unit,
+        tuple(volumes),
+    )

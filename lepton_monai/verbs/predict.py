@@ -1,0 +1,230 @@
+"""`lepton predict`: from a folder of studies to masks on their own grids."""
+
+import json
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lepton_monai import __version__
+from lepton_monai.cases.case import Case, load_image
+from lepton_monai.cases.collect import ImageChoice, nifti_files, series_pseudonym
+from lepton_monai.core.errors import InputError, LockedError
+from lepton_monai.core.files import claim_folder, digest_of, locked, write_json
+from lepton_monai.core.findings import Finding
+from lepton_monai.core.progress import SILENT, Progress
+from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
+from lepton_monai.core.volume import Volume
+from lepton_monai.dicom import Series, scan
+from lepton_monai.evaluation.overlap import volume_ml
+from lepton_monai.exports.nifti import write_mask
+from lepton_monai.exports.overlay import write_overlay
+from lepton_monai.inference.model import Model, load_model
+from lepton_monai.labels.labelset import Mask
+from lepton_monai.plans.plan import ImagePlan
+from lepton_monai.plans.run import open_run, write_key
+from lepton_monai.training.devices import choose_device
+
+
+@dataclass(frozen=True)
+class PredictReport:
+    """What `lepton predict` prints.
+
+    Parameters
+    ----------
+    records
+        One a predicted series, as `predictions.json` has them.
+    failed
+        Series that fit the model and could not be predicted, with the reason.
+    passed_over
+        Series that don't fit the model, with the reason.
+    findings
+        About files and refused series.
+    """
+
+    out: Path
+    records: tuple[dict[str, Any], ...]
+    failed: tuple[tuple[str, Finding], ...]
+    passed_over: tuple[tuple[str, Finding], ...]
+    findings: tuple[tuple[str, Finding], ...]
+
+
+def predict(
+    run_folder: Path,
+    folder: Path,
+    out: Path,
+    *,
+    pseudonyms: Pseudonyms | None = None,
+    series_uid: str | None = None,
+    device: str = "auto",
+    progress: Progress = SILENT,
+) -> PredictReport:
+    """Segment every image of a folder that fits a model.
+
+    Parameters
+    ----------
+    run_folder
+        Of a run.
+    folder
+        Of DICOM studies; of NIfTI files for a model that was trained on such.
+    out
+        To make, or made by `predict` before: what is missing is done.
+    pseudonyms
+        Name the folders of the cases; None: by the user's salt.
+    series_uid
+        Only this series.
+    device
+        auto, cpu, cuda, cuda:N, mps.
+    progress
+        Told of every case.
+
+    Raises
+    ------
+    InputError
+        Nothing in the folder fits the model: each reason is in the message.
+    """
+    run = open_run(run_folder)
+    where = choose_device(device)
+    plan = run.plan()
+    names = pseudonyms or load_pseudonyms()
+    candidates = _candidates(plan.image, folder, names, series_uid, progress)
+    if not candidates.cases:
+        raise InputError(_nothing_fits(candidates, folder))
+    claim_folder(out, "predict")
+    model = load_model(run, where)
+    weights = digest_of(run.weights_path())
+    failed: list[tuple[str, Finding]] = []
+    for case in progress.track(candidates.cases, "predicting", len(candidates.cases)):
+        target = out / case.pseudonym
+        target.mkdir(exist_ok=True)
+        try:
+            with locked(target):
+                if not (target / "mask.json").exists():
+                    _predict_case(model, case, target, weights)
+        except LockedError:
+            progress.say(f"{case.pseudonym} is being predicted by another process")
+        except InputError as error:
+            finding = getattr(error, "finding", None) or Finding("unit_differs", str(error))
+            failed.append((case.pseudonym, finding))
+    records = _records(out, candidates.cases)
+    write_json(out / "predictions.json", {"schema_version": 1, "predictions": records})
+    write_key(out, candidates.cases)
+    _write_manifest(out, model, weights, len(records), len(failed))
+    return PredictReport(out, tuple(records), tuple(failed), candidates.passed_over, candidates.findings)
+
+
+@dataclass(frozen=True)
+class _Candidates:
+    cases: tuple[Case, ...]
+    passed_over: tuple[tuple[str, Finding], ...]
+    findings: tuple[tuple[str, Finding], ...]
+
+
+def _candidates(
+    image: ImagePlan,
+    folder: Path,
+    pseudonyms: Pseudonyms,
+    series_uid: str | None,
+    progress: Progress,
+) -> _Candidates:
+    if image.file_format == "nifti":
+        files = nifti_files(folder)
+        return _Candidates(
+            tuple(_nifti_case(name, path, pseudonyms) for name, path in files.items()), (), ()
+        )
+    choice = ImageChoice(image.name, image.modality, image.description, None)
+    index = scan([folder], progress=progress)
+    cases: list[Case] = []
+    passed_over: list[tuple[str, Finding]] = []
+    for series in index.series:
+        name = series_pseudonym(series, pseudonyms)
+        reason = choice.wants(series)
+        if series_uid is not None and series.uid != series_uid:
+            reason = "another series was asked for"
+        if not reason and series.unit != image.unit:
+            reason = f"its values are in {series.unit}, the model was trained on {image.unit}"
+        if reason:
+            finding = Finding("does_not_fit", f"{reason[0].upper()}{reason[1:]}.", series.uid)
+            passed_over.append((name, finding))
+        else:
+            cases.append(_dicom_case(series, name, pseudonyms))
+    refused = [
+        (pseudonyms.of(one.modality or "OT", one.patient_key, one.study_uid, one.uid), one.finding)
+        for one in index.refused
+    ]
+    about_files = [("file", finding) for finding in index.findings]
+    return _Candidates(tuple(cases), tuple(passed_over), (*refused, *about_files))
+
+
+def _dicom_case(series: Series, name: str, pseudonyms: Pseudonyms) -> Case:
+    identity = series.headers[0].identity
+    return Case(
+        pseudonym=name,
+        patient=pseudonyms.of("P", identity.patient_key),
+        patient_id=identity.patient_id,
+        person=identity.patient_key,
+        image=series,
+        label=None,
+    )
+
+
+def _nifti_case(name: str, path: Path, pseudonyms: Pseudonyms) -> Case:
+    patient = pseudonyms.of("P", name)
+    return Case(pseudonyms.of("NII", name), patient, name, name, path, None)
+
+
+def _nothing_fits(candidates: _Candidates, folder: Path) -> str:
+    reasons = [
+        f"  {name}: {finding.code}: {finding.sentence()}"
+        for name, finding in (*candidates.passed_over, *candidates.findings)
+    ]
+    return "\n".join([f"Nothing in {folder} fits the model.", *reasons])
+
+
+def _predict_case(model: Model, case: Case, target: Path, weights: str) -> None:
+    """Write mask and picture, then the record: a folder with a record is whole."""
+    volume = load_image(case)
+    mask = model.predict(volume)
+    write_mask(mask, target / "mask.nii.gz")
+    write_overlay(volume, mask, target / "overlay.png")
+    write_json(target / "mask.json", _record(model, case, volume, mask, weights))
+
+
+def _record(model: Model, case: Case, volume: Volume, mask: Mask, weights: str) -> dict[str, Any]:
+    voxel = volume.grid.voxel_volume_ml
+    return {
+        "schema_version": 1,
+        "case": case.pseudonym,
+        "patient": case.patient,
+        "labels": {name: at for at, name in enumerate(model.plan.classes, start=1)},
+        "volumes_ml": {
+            name: round(volume_ml(mask.array == at, voxel), 3)
+            for at, name in enumerate(model.plan.classes, start=1)
+        },
+        "shape": list(volume.grid.shape),
+        "spacing_mm": [round(value, 6) for value in volume.grid.spacing_mm],
+        "unit": volume.unit,
+        "model_sha256": weights,
+        "findings": [{"code": finding.code, "message": finding.sentence()} for finding in volume.findings],
+        "files": ["mask.nii.gz", "overlay.png"],
+    }
+
+
+def _records(out: Path, cases: Sequence[Case]) -> list[dict[str, Any]]:
+    """Read the record of every case that is whole, whoever predicted it."""
+    paths = [out / case.pseudonym / "mask.json" for case in cases]
+    return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
+
+
+def _write_manifest(out: Path, model: Model, weights: str, done: int, failed: int) -> None:
+    content = {
+        "schema_version": 1,
+        "lepton_monai": __version__,
+        "model_sha256": weights,
+        "device": str(model.device),
+        "predicted": done,
+        "failed": failed,
+        "written": datetime.now(tz=UTC).isoformat(timespec="seconds"),
+    }
+    write_json(out / "manifest.json", content)

@@ -1,0 +1,38 @@
+"""What the whole test run shares: reasons for skips, and the real data where they lie."""
+
+from pathlib import Path
+
+import pytest
+
+CHECKOUT = Path(__file__).parent.parent
+DATA = CHECKOUT.parent / "shared" / "data"
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    parser.addoption("--require-data", action="store_true", help="fail without the real data")
+
+
+def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:
+    """Skip what can't run here, each with its reason; with --require-data fail instead."""
+    reasons = {"gpu": "" if _has_gpu() else "needs a CUDA device; there is none"}
+    if not DATA.is_dir():
+        if config.getoption("--require-data"):
+            message = "--require-data: the real data are not in ../shared/data beside the checkout"
+            raise pytest.UsageError(message)
+        reasons["data"] = "needs the real data in ../shared/data beside the checkout; not there"
+    for item in items:
+        for marker, reason in reasons.items():
+            if reason and marker in item.keywords:
+                item.add_marker(pytest.mark.skip(reason=reason))
+
+
+def _has_gpu() -> bool:
+    import torch
+
+    return torch.cuda.is_available()
+
+
+@pytest.fixture
+def data_folder() -> Path:
+    """Return the folder of the real data: for tests marked `data`."""
+    return DATA
