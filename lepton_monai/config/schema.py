@@ -66,7 +66,7 @@ class DataSection(_Section):
     def _one_world(self) -> "DataSection":
         image = next(iter(self.images.values()))
         if (self.labels.source == "nifti") != (image.folder is not None):
-            message = "NIfTI masks go with a `folder` of NIfTI images, DICOM labels with DICOM images"
+            message = "masks in NIfTI go with a `folder` of NIfTI images, DICOM labels with DICOM images"
             raise ValueError(message)
         return self
 

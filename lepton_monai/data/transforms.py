@@ -77,14 +77,19 @@ def prepare(volume: Volume, mask: Mask | None, plan: Plan) -> Prepared:
         volume.grid.require_same(mask.grid, "Mask and image")
         item["label"] = mask
     done = preparation(plan, keys)(item)
-    image = done["image"]
-    shape = tuple(int(extent) for extent in image.shape[1:])
+    image = done["image"].as_tensor().float().contiguous()
+    _, x, y, z = image.shape
+    grid = Grid.from_ras((x, y, z), np.asarray(done["image"].affine))
+    if mask is None:
+        return Prepared(image, None, None, None, grid)
+    foreground, background = (torch.as_tensor(done[f"label_{one}_indices"]) for one in ("fg", "bg"))
     return Prepared(
-        image=image.as_tensor().float().contiguous(),
-        label=done["label"].as_tensor().to(torch.uint8).contiguous() if mask is not None else None,
-        foreground=torch.as_tensor(done["label_fg_indices"]) if mask is not None else None,
-        background=torch.as_tensor(done["label_bg_indices"]) if mask is not None else None,
-        grid=Grid.from_ras((shape[0], shape[1], shape[2]), np.asarray(image.affine)),
+        image=image,
+        label=done["label"].as_tensor().to(torch.uint8).contiguous(),
+        # A case that has only one of the two gives patches from anywhere.
+        foreground=foreground if len(foreground) else background,
+        background=background if len(background) else foreground,
+        grid=grid,
     )
 
 

@@ -142,8 +142,7 @@ def _moment(date: Any, time: Any) -> datetime | None:
     """Join a date and a time of the header; None where one is absent."""
     if not date or not time:
         return None
-    day, hour = DA(str(date)), TM(str(time))
-    return None if day is None or hour is None else datetime.combine(day, hour)
+    return datetime.combine(DA(str(date)), TM(str(time)))
 
 
 def _datetime(value: Any) -> datetime | None:

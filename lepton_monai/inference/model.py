@@ -66,8 +66,9 @@ def load_model(run: Run, device: torch.device) -> Model:
     """
     plan = run.plan()
     network = build_network(plan.network, len(plan.classes))
+    path = run.weights_path()
     try:
-        network.load_state_dict(load_file(run.weights_path()))
+        network.load_state_dict(load_file(path))
     except (RuntimeError, ValueError) as error:
         message = f"The weights of {run.folder} don't fit the network of its plan."
         raise InputError(message) from error

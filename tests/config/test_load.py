@@ -1,0 +1,87 @@
+from pathlib import Path
+
+import pytest
+
+from lepton_monai.config.load import load_config, write_config
+from lepton_monai.core.errors import ConfigError
+
+GOOD = """task: segmentation
+data:
+  root: images
+  images:
+    pet: {modality: PT}
+  labels:
+    source: rtstruct
+    classes: {tumour: "GTV*"}
+split: {file: split.json, validation: 0}
+"""
+
+
+def _write(folder: Path, text: str) -> Path:
+    path = folder / "task.yaml"
+    path.write_text(text, encoding="utf-8")
+    return path
+
+
+def test_paths_are_relative_to_the_config_file(tmp_path: Path) -> None:
+    config = load_config(_write(tmp_path, GOOD))
+    assert config.data.root == tmp_path / "images"
+    assert config.split.file == tmp_path / "split.json"
+
+
+def test_all_mistakes_are_told_at_once_with_their_line_and_the_nearest_key(tmp_path: Path) -> None:
+    text = GOOD.replace("modality", "modalty").replace("source: rtstruct", "source: rtstruckt")
+    text = text.replace("  root: images\n", "") + "trian: {minutes: 10}\ntrain: {minutes: -1}\n"
+    with pytest.raises(ConfigError) as raised:
+        load_config(_write(tmp_path, text))
+    message = str(raised.value)
+    assert "5 mistakes" in message
+    assert "line 2: `data.root` is missing; give it in the config or with --set data.root=" in message
+    assert "line 4: `data.images.pet.modalty` is no key; the nearest is `modality`" in message
+    assert "line 6: `data.labels.source`: input should be 'rtstruct', 'seg'" in message
+    assert "line 9: `trian` is no key; the nearest is `train`" in message
+    assert "line 10: `train.minutes`" in message
+
+
+def test_a_value_is_changed_from_the_command_line(tmp_path: Path) -> None:
+    config = load_config(_write(tmp_path, GOOD), ["train.minutes=0.5", "plan.patch_size=[16, 16, 32]"])
+    assert config.train.minutes == 0.5
+    assert config.plan.patch_size == (16, 16, 32)
+
+
+def test_a_path_from_the_command_line_is_relative_to_the_working_folder(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "below").mkdir()
+    config = load_config(_write(tmp_path / "below", GOOD), ["data.root=here"])
+    assert config.data.root == tmp_path / "here"
+
+
+@pytest.mark.parametrize("change", ["train.minutes", "=3", "a..b=1", "task.minutes=1", "x=[1"])
+def test_a_change_that_is_none_says_how_it_should_be(tmp_path: Path, change: str) -> None:
+    with pytest.raises(ConfigError, match="--set"):
+        load_config(_write(tmp_path, GOOD), [change])
+
+
+@pytest.mark.parametrize("text", ["[1, 2", "just words", "\tx: 1", "a: &a [*a]", "{" * 3000])
+def test_rubbish_is_refused_with_one_message(tmp_path: Path, text: str) -> None:
+    with pytest.raises(ConfigError):
+        load_config(_write(tmp_path, text))
+
+
+def test_nifti_masks_want_nifti_images(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="masks in NIfTI go with"):
+        load_config(_write(tmp_path, GOOD.replace("rtstruct", "nifti")))
+
+
+def test_a_config_written_as_resolved_reads_as_the_same(tmp_path: Path) -> None:
+    config = load_config(_write(tmp_path, GOOD), ["train.seed=7"])
+    write_config(config, tmp_path / "resolved.yaml")
+    assert load_config(tmp_path / "resolved.yaml") == config
+
+
+@pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "configs").glob("*.yaml")), ids=str)
+def test_the_configs_of_the_repository_are_valid_once_the_data_are_named(path: Path, tmp_path: Path) -> None:
+    config = load_config(path, [f"data.root={tmp_path}"])
+    assert config.split.file is None or config.split.file.is_file()

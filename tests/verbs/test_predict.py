@@ -1,0 +1,128 @@
+import json
+import shutil
+import stat
+from pathlib import Path
+
+import nibabel
+import numpy as np
+import pytest
+import SimpleITK as sitk
+
+from lepton_monai.core.errors import InputError, OutputFolderError
+from lepton_monai.core.pseudonyms import Pseudonyms
+from lepton_monai.dicom import scan
+from lepton_monai.verbs.predict import predict
+from lepton_monai.verbs.train import train
+from sample_data.dicom_files import SeriesOptions, identity, write_series
+from tests.verbs.exports import AFFINE, SHAPE, ball, write_config, write_export, write_patient
+
+NAMES = Pseudonyms(b"s" * 32)
+
+
+@pytest.fixture(scope="module")
+def run(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("run")
+    write_export(folder / "export", 6)
+    config = write_config(folder, folder / "export")
+    return train(config, folder / "run", pseudonyms=NAMES, device="cpu").run.folder
+
+
+def test_a_mask_lies_on_its_source_for_nibabel_and_for_simpleitk(run: Path, tmp_path: Path) -> None:
+    write_patient(tmp_path / "study", 20, label=False)
+    out = predict(run, tmp_path / "study", tmp_path / "out", pseudonyms=NAMES, device="cpu").out
+    (path,) = out.glob("*/mask.nii.gz")
+    image = nibabel.load(path)
+    np.testing.assert_allclose(image.affine, np.diag([-1, -1, 1, 1]) @ AFFINE, atol=1e-3)
+    assert image.shape == SHAPE
+    read = sitk.ReadImage(str(path))
+    source = sitk.ReadImage(
+        [str(header.path) for header in scan([tmp_path / "study"]).series[0].headers]
+    )
+    assert read.GetSize() == source.GetSize()
+    for corner in ((0, 0, 0), tuple(extent - 1 for extent in SHAPE)):
+        np.testing.assert_allclose(
+            read.TransformIndexToPhysicalPoint(corner),
+            source.TransformIndexToPhysicalPoint(corner),
+            atol=1e-3,
+        )
+
+
+def test_only_the_series_that_fit_are_predicted_and_the_others_named(run: Path, tmp_path: Path) -> None:
+    study = tmp_path / "study"
+    who = write_patient(study, 21, label=False)
+    stored, _ = ball(21)
+    write_series(study / "mr", stored, AFFINE, who, SeriesOptions(modality="MR", description="T1"))
+    gap = SeriesOptions(description="GAP")
+    paths = write_series(study / "gap", stored, AFFINE, identity("somebody"), gap)
+    paths[6].unlink()
+    done = predict(run, study, tmp_path / "out", pseudonyms=NAMES, device="cpu")
+    assert len(done.records) == 1
+    assert [finding.code for _, finding in done.passed_over] == ["does_not_fit"]
+    assert "modality is MR, CT is wanted" in done.passed_over[0][1].message
+    assert [finding.code for _, finding in done.findings] == ["missing_slice"]
+    record = json.loads((done.out / "predictions.json").read_text(encoding="utf-8"))["predictions"][0]
+    assert record["labels"] == {"ball": 1}
+    assert {path.name for path in (done.out / record["case"]).iterdir()} >= {"mask.nii.gz", "overlay.png"}
+    assert stat.S_IMODE((done.out / "key.json").stat().st_mode) == 0o600
+
+
+def test_a_second_start_does_only_what_is_missing(run: Path, tmp_path: Path) -> None:
+    study, out = tmp_path / "study", tmp_path / "out"
+    write_patient(study, 22, label=False)
+    first = predict(run, study, out, pseudonyms=NAMES, device="cpu").records[0]["case"]
+    before = (out / first / "mask.nii.gz").stat().st_mtime_ns
+    write_patient(study, 23, label=False)
+    done = predict(run, study, out, pseudonyms=NAMES, device="cpu")
+    assert len(done.records) == 2
+    assert (out / first / "mask.nii.gz").stat().st_mtime_ns == before
+
+
+def test_truncated_pixels_never_become_a_mask(run: Path, tmp_path: Path) -> None:
+    who = write_patient(tmp_path / "study", 24, label=False)
+    path = tmp_path / "study" / who.patient_id / "ct" / "IM0003"
+    path.write_bytes(path.read_bytes()[:-20])
+    with pytest.raises(InputError, match="truncated_pixel_data"):
+        predict(run, tmp_path / "study", tmp_path / "out", pseudonyms=NAMES, device="cpu")
+    assert not (tmp_path / "out").exists()
+
+
+def test_an_empty_folder_and_a_folder_that_is_not_there_are_named(run: Path, tmp_path: Path) -> None:
+    (tmp_path / "empty").mkdir()
+    with pytest.raises(InputError, match="Nothing in .* fits the model"):
+        predict(run, tmp_path / "empty", tmp_path / "out", pseudonyms=NAMES, device="cpu")
+    with pytest.raises(InputError, match="doesn't exist"):
+        predict(run, tmp_path / "nowhere", tmp_path / "out", pseudonyms=NAMES, device="cpu")
+
+
+def test_a_folder_that_is_not_ours_is_left_alone(run: Path, tmp_path: Path) -> None:
+    write_patient(tmp_path / "study", 25, label=False)
+    (tmp_path / "out").mkdir()
+    (tmp_path / "out" / "notes.txt").write_text("mine", encoding="utf-8")
+    with pytest.raises(OutputFolderError):
+        predict(run, tmp_path / "study", tmp_path / "out", pseudonyms=NAMES, device="cpu")
+    assert len(list((tmp_path / "out").iterdir())) == 1
+
+
+def test_a_model_of_nifti_images_predicts_nifti_images(tmp_path: Path) -> None:
+    for number in range(6):
+        stored, mask = ball(number)
+        for name, array in (("images", stored), ("labels", mask.astype(np.uint8))):
+            (tmp_path / name).mkdir(exist_ok=True)
+            nibabel.save(
+                nibabel.Nifti1Image(array, np.diag([-1, -1, 1, 1]) @ AFFINE),
+                tmp_path / name / f"case_{number}.nii.gz",
+            )
+    config = write_config(
+        tmp_path,
+        tmp_path,
+        **{
+            "ct: {modality: CT}": "mr: {folder: images}",
+            "source: rtstruct": "source: nifti\n    folder: labels",
+            '"Ball*"': "1",
+        },
+    )
+    done = train(config, tmp_path / "run", pseudonyms=NAMES, device="cpu")
+    assert done.plan.preparation.intensity.scheme == "zscore"
+    shutil.rmtree(tmp_path / "labels")
+    out = predict(done.run.folder, tmp_path / "images", tmp_path / "out", pseudonyms=NAMES, device="cpu")
+    assert len(out.records) == 6
