@@ -31,9 +31,9 @@ def with_lesions(body: Body, rng: np.random.Generator) -> Body:
         radii += [rng.uniform(*SMALL_MM) for _ in range(rng.integers(0, 4))]
         placed: list[Lesion] = []
         for radius in radii:
-            # Below 1 it touches chest wall, heart, vessels or dome: about half of them.
-            depth = radius * rng.uniform(-1.4, -0.5)
-            within = (lung < -5.0) & (np.abs(lung - depth) < 4.0) & (np.abs(places[:, 2]) < 75.0)
+            # A centre less than a radius deep: it touches chest wall, heart, vessels or dome.
+            depth = radius * rng.uniform(0.5, 1.4)
+            within = (lung < -5.0) & (np.abs(lung + depth) < 4.0) & (np.abs(places[:, 2]) < 75.0)
             for lesion in placed:
                 apart = np.linalg.norm(places - lesion.centre, axis=1)
                 within &= apart > 1.5 * (radius + lesion.radii.max())

@@ -12,7 +12,7 @@ from lepton_monai.core.findings import Finding
 if TYPE_CHECKING:  # each verb's own command imports it; the others shall not pay for it
     from lepton_monai.verbs.check import CheckReport
     from lepton_monai.verbs.evaluate import Evaluation
-    from lepton_monai.verbs.index import IndexReport
+    from lepton_monai.verbs.index import IndexReport, SeriesRow
     from lepton_monai.verbs.predict import PredictReport
     from lepton_monai.verbs.train import TrainReport
 
@@ -58,7 +58,7 @@ def index_text(found: "IndexReport") -> str:
             str(row.slices),
             " x ".join(f"{value:.2f}" for value in row.spacing_mm) if row.spacing_mm else "-",
             row.unit or "-",
-            "volume" if row.usable else f"refused: {row.findings[-1].code}",
+            _use(row),
         )
         for row in found.rows
     ]
@@ -267,6 +267,14 @@ def require_all_done(done: "PredictReport") -> None:
         names = ", ".join(name for name, _ in done.failed)
         message = f"{len(done.failed)} series could not be predicted: {names}. The rest is done."
         raise PartlyDoneError(message)
+
+
+def _use(row: "SeriesRow") -> str:
+    """Say what a series can be used for, or the code of what is wrong."""
+    if row.usable:
+        return "volume"
+    reason = row.findings[-1]
+    return f"{'refused' if reason.severity == 'refused' else 'left out'}: {reason.code}"
 
 
 def _document(name: str, finding: Finding) -> dict[str, str]:

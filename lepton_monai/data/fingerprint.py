@@ -12,6 +12,26 @@ VOXELS_A_CASE = 10_000
 """Foreground voxels that are drawn from each case for the percentiles."""
 
 
+@dataclass(frozen=True, eq=False)
+class Measurement:
+    """One case, measured: small, so that the voxels of all cases are never held at once.
+
+    Parameters
+    ----------
+    spacing_mm, extent_mm
+        Along x, y, z: the axes in RAS order.
+    values
+        Drawn from the foreground; from everywhere in a case without.
+    unit
+        Of the values.
+    """
+
+    spacing_mm: NDArray[np.float64]
+    extent_mm: NDArray[np.float64]
+    values: NDArray[np.float64]
+    unit: str
+
+
 @dataclass(frozen=True)
 class Fingerprint:
     """Measured over the training cases, with axes in RAS order.
@@ -39,29 +59,31 @@ class Fingerprint:
     units: tuple[str, ...]
 
 
-def fingerprint(cases: Sequence[LoadedCase]) -> Fingerprint:
-    """Measure cases; a case without foreground counts with all its voxels."""
-    generator = np.random.default_rng(0)
-    drawn = []
-    for one in cases:
-        inside = one.volume.array[one.mask.array > 0]
-        values = inside if inside.size else one.volume.array.ravel(order="K")
-        count = min(VOXELS_A_CASE, values.size)
-        drawn.append(generator.choice(values, size=count, replace=False))
-    values = np.concatenate(drawn).astype(np.float64)
-    grids = [one.volume.grid for one in cases]
-    axes = [list(grid.nearest_ras()[0]) for grid in grids]
-    spacings = np.array([np.take(grid.spacing_mm, order) for grid, order in zip(grids, axes, strict=True)])
-    shapes = np.array([np.take(grid.shape, order) for grid, order in zip(grids, axes, strict=True)])
+def measure(loaded: LoadedCase) -> Measurement:
+    """Measure a case."""
+    grid, array = loaded.volume.grid, loaded.volume.array
+    inside = array[loaded.mask.array > 0]
+    found = inside if inside.size else array.ravel(order="K")
+    drawn = np.random.default_rng(0).choice(found, size=min(VOXELS_A_CASE, found.size), replace=False)
+    axes = list(grid.nearest_ras()[0])
+    spacing = np.take(grid.spacing_mm, axes)
+    return Measurement(
+        spacing, spacing * np.take(grid.shape, axes), drawn.astype(np.float64), loaded.volume.unit
+    )
+
+
+def fingerprint(cases: Sequence[Measurement]) -> Fingerprint:
+    """Sum up the training cases."""
+    values = np.concatenate([one.values for one in cases])
     low, high = np.percentile(values, [0.5, 99.5])
     return Fingerprint(
-        spacing_mm=_triple(np.median(spacings, axis=0)),
-        extent_mm=_triple(np.median(spacings * shapes, axis=0)),
+        spacing_mm=_triple(np.median([one.spacing_mm for one in cases], axis=0)),
+        extent_mm=_triple(np.median([one.extent_mm for one in cases], axis=0)),
         low=float(low),
         high=float(high),
         mean=float(values.mean()),
         deviation=max(float(values.std()), 1e-6),
-        units=tuple(sorted({one.volume.unit for one in cases})),
+        units=tuple(sorted({one.unit for one in cases})),
     )
 
 

@@ -1,10 +1,9 @@
 """`lepton check`: before an hour is spent, what would be trained on, and what is wrong with it."""
 
-from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 
-from lepton_monai.cases.case import LoadedCase, load_case
+from lepton_monai.cases.case import Case, LoadedCase, load_case
 from lepton_monai.cases.collect import collect
 from lepton_monai.cases.split import SIDES, Split, split_cases
 from lepton_monai.config.schema import Config
@@ -67,7 +66,7 @@ def check(
     split = split_cases(collection.cases, config.split_rule())
     findings = [*collection.findings, *(("split", finding) for finding in split.findings)]
     rows: list[CaseRow] = []
-    seen: dict[str, LoadedCase] = {}
+    seen: dict[str, Case] = {}
     for case in progress.track(collection.cases, "reading cases", len(collection.cases)):
         loaded = load_case(case, choice.label.labels, empty_is_negative=choice.label.empty_is_negative)
         side = _side_of(case.pseudonym, split)
@@ -76,7 +75,7 @@ def check(
             rows.append(CaseRow(case.pseudonym, case.patient, side, None, None, "", ()))
             continue
         findings += [(case.pseudonym, finding) for finding in loaded.mask.findings]
-        twin = seen.setdefault(loaded.digest, loaded).case
+        twin = seen.setdefault(loaded.digest, case)
         if twin.person != case.person:
             message = f"The image equals that of {twin.pseudonym}, of another patient."
             findings.append((case.pseudonym, Finding("same_patient_twice", message)))
@@ -85,11 +84,6 @@ def check(
             write_overlay(loaded.volume, loaded.mask, pictures / f"{case.pseudonym}.png")
     findings.sort(key=lambda pair: (pair[1].severity != "refused", pair[1].action == "used"))
     return CheckReport(choice.label.labels.names, tuple(rows), tuple(findings))
-
-
-def sides_counted(report: CheckReport) -> dict[str, int]:
-    """Return the number of usable cases on each side."""
-    return dict(Counter(row.side for row in report.rows if row.shape is not None))
 
 
 def _side_of(name: str, split: Split) -> str:

@@ -11,7 +11,7 @@ from typing import Literal
 import numpy as np
 
 from lepton_monai.cases.case import Case, LoadedCase, load_case
-from lepton_monai.cases.collect import collect
+from lepton_monai.cases.collect import DataChoice, collect
 from lepton_monai.config.load import load_config
 from lepton_monai.core.errors import InputError
 from lepton_monai.core.files import write_json, write_text
@@ -118,27 +118,16 @@ def evaluate(
     found = collect(data, pseudonyms or load_pseudonyms(), progress).cases
     cases = [case for case in found if case.pseudonym in wanted]
     _require_cases(run, side, wanted, found, cases)
-    loaded: list[LoadedCase] = []
-    findings: list[tuple[str, Finding]] = []
-    trained = set(split["image_sha256"].values()) if side == "test" else set()
-    for case in progress.track(cases, "reading cases", len(cases)):
-        one = load_case(case, data.label.labels, empty_is_negative=data.label.empty_is_negative)
-        if isinstance(one, Finding):
-            findings.append((case.pseudonym, one))
-        elif one.digest in trained:
-            message = "The image was trained on, under whatever patient id."
-            findings.append((case.pseudonym, Finding("training_data_in_test", message)))
-        else:
-            loaded.append(one)
-    model = load_model(run, where)
+    trained = frozenset(split["image_sha256"].values()) if side == "test" else frozenset()
     return evaluate_cases(
-        model,
+        load_model(run, where),
         run,
         side,
-        loaded,
+        cases,
+        data,
+        trained=trained,
         threshold=config.evaluate.threshold,
         progress=progress,
-        findings=tuple(findings),
     )
 
 
@@ -146,25 +135,48 @@ def evaluate_cases(
     model: Model,
     run: Run,
     side: str,
-    cases: Sequence[LoadedCase],
+    cases: Sequence[Case],
+    data: DataChoice,
     *,
     threshold: float | None,
+    trained: frozenset[str] = frozenset(),
     progress: Progress = SILENT,
-    findings: tuple[tuple[str, Finding], ...] = (),
 ) -> Evaluation:
-    """Predict loaded cases, compare, and keep the figures in the run.
+    """Predict cases one by one, compare with their labels, and keep the figures in the run.
+
+    Parameters
+    ----------
+    model, run, side
+        What is judged, and where the figures go.
+    cases, data
+        What it is judged on.
+    threshold
+        Of the baseline; None: without.
+    trained
+        Digests of images that the model has seen: they are left out, with a finding.
+    progress
+        Told of every case.
 
     Raises
     ------
     InputError
-        There is no case.
+        No case can be used.
     """
-    if not cases:
-        message = f"No {side} case can be evaluated: `lepton check` says why of each."
-        raise InputError(message)
     figures: list[CaseFigures] = []
-    for one in progress.track(cases, "predicting", len(cases)):
-        figures += _figures(model, one, threshold)
+    findings: list[tuple[str, Finding]] = []
+    for case in progress.track(cases, "predicting", len(cases)):
+        loaded = load_case(case, data.label.labels, empty_is_negative=data.label.empty_is_negative)
+        if isinstance(loaded, Finding):
+            findings.append((case.pseudonym, loaded))
+        elif loaded.digest in trained:
+            message = "The image was trained on, under whatever patient id."
+            findings.append((case.pseudonym, Finding("training_data_in_test", message)))
+        else:
+            figures += _figures(model, loaded, threshold)
+    if not figures:
+        reasons = "; ".join(f"{name}: {finding.sentence()}" for name, finding in findings)
+        message = f"No {side} case can be evaluated: {reasons}"
+        raise InputError(message)
     folder = run.evaluation_folder(side)
     single = len(model.plan.classes) == 1
     evaluation = Evaluation(
@@ -173,7 +185,7 @@ def evaluate_cases(
         ellipsoid=_over_patients(figures, "ellipsoid_dice") if single else None,
         threshold=_over_patients(figures, "threshold_dice") if single and threshold else None,
         threshold_value=threshold,
-        findings=findings,
+        findings=tuple(findings),
         folder=folder,
     )
     _write(evaluation)

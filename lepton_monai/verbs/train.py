@@ -13,7 +13,7 @@ from pathlib import Path
 import torch
 
 from lepton_monai import __version__
-from lepton_monai.cases.case import Case, LoadedCase, load_case
+from lepton_monai.cases.case import Case, load_case
 from lepton_monai.cases.collect import DataChoice, collect
 from lepton_monai.cases.split import split_cases
 from lepton_monai.config.load import write_config
@@ -23,10 +23,9 @@ from lepton_monai.core.files import claim_folder, locked, write_json, write_text
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
-from lepton_monai.data.fingerprint import fingerprint
+from lepton_monai.data.fingerprint import Measurement, fingerprint, measure
 from lepton_monai.data.transforms import Prepared, prepare
-from lepton_monai.inference.model import Model, load_model
-from lepton_monai.plans.options import PlanOptions
+from lepton_monai.inference.model import load_model
 from lepton_monai.plans.plan import ImagePlan, Plan, read_plan, write_plan
 from lepton_monai.plans.run import Run, write_key, write_split
 from lepton_monai.training.checkpoint import write_checkpoint
@@ -94,18 +93,22 @@ def train(
         collection = collect(data, pseudonyms or load_pseudonyms(), progress)
         split = split_cases(collection.cases, config.split_rule())
         findings = [*collection.findings, *(("split", finding) for finding in split.findings)]
-        # 2. Their voxels: of training and validation alone.
-        training, left_out = load_cases(split.train, data, progress)
-        validation, left_out_too = load_cases(split.validation, data, progress)
-        findings += [*left_out, *left_out_too]
+        # 2. What they look like: training and validation alone are opened, one case at a time.
+        training = _measured_cases(split.train, data, findings, progress)
+        validation = _measured_cases(split.validation, data, findings, progress)
         _require_apart(training, validation)
         # 3. The plan.
-        task = Task(_image_plan(data, training), data.label.labels.names)
+        measurements = [one.measurement for one in training]
+        task = Task(_image_plan(data, measurements[0].unit), data.label.labels.names)
         options = config.plan_options()
-        drafted = given or draft_plan(task, fingerprint(training), options, where)
-        # 4. Every case on the network's grid, once.
-        prepared = _prepared(training, drafted, progress)
-        plan = given or _measured(drafted, options, prepared, len(validation), where, began)
+        drafted = given or draft_plan(task, fingerprint(measurements), options, where)
+        # 4. Every training case on the network's grid, once.
+        prepared = [
+            _prepared(one.case, data, drafted)
+            for one in progress.track(training, "preparing cases", len(training))
+        ]
+        left = options.minutes * 60 * (1 - RESERVE) - (time.perf_counter() - began)
+        plan = given or measured_plan(drafted, options, prepared, where, left, len(validation))
         # 5. What the run is made of is kept before it starts.
         write_config(config, run.config_path)
         write_plan(plan, run.plan_path)
@@ -116,26 +119,32 @@ def train(
         _write_environment(run, where)
         # 6. The training.
         network = _trained(run, prepared, plan, where, workers, progress)
-        # 7. The model, and how it does on the validation cases.
         write_checkpoint(run, plan.training.steps, network.state_dict())
-        result = _validated(load_model(run, where), run, config, validation, progress)
+        # 7. The model as it was written, on the validation cases.
+        result = _validated(run, where, config, [one.case for one in validation], progress)
     return TrainReport(run, plan, len(training), tuple(findings), result)
 
 
-def load_cases(
-    cases: Sequence[Case], data: DataChoice, progress: Progress
-) -> tuple[list[LoadedCase], list[tuple[str, Finding]]]:
-    """Read cases with their labels; those that can't be used come back as findings by pseudonym."""
-    loaded: list[LoadedCase] = []
-    findings: list[tuple[str, Finding]] = []
+@dataclass(frozen=True, eq=False)
+class _Measured:
+    case: Case
+    measurement: Measurement
+    digest: str
+
+
+def _measured_cases(
+    cases: Sequence[Case], data: DataChoice, findings: list[tuple[str, Finding]], progress: Progress
+) -> list[_Measured]:
+    """Open cases one by one; what is wrong with them is added to the findings."""
+    measured: list[_Measured] = []
     for case in progress.track(cases, "reading cases", len(cases)):
-        one = load_case(case, data.label.labels, empty_is_negative=data.label.empty_is_negative)
-        if isinstance(one, Finding):
-            findings.append((case.pseudonym, one))
-        else:
-            loaded.append(one)
-            findings += [(case.pseudonym, finding) for finding in one.mask.findings]
-    return loaded, findings
+        loaded = load_case(case, data.label.labels, empty_is_negative=data.label.empty_is_negative)
+        if isinstance(loaded, Finding):
+            findings.append((case.pseudonym, loaded))
+            continue
+        findings += [(case.pseudonym, finding) for finding in loaded.mask.findings]
+        measured.append(_Measured(case, measure(loaded), loaded.digest))
+    return measured
 
 
 def _new_run(folder: Path) -> Run:
@@ -146,7 +155,7 @@ def _new_run(folder: Path) -> Run:
     return Run(folder)
 
 
-def _require_apart(training: Sequence[LoadedCase], validation: Sequence[LoadedCase]) -> None:
+def _require_apart(training: Sequence[_Measured], validation: Sequence[_Measured]) -> None:
     """Refuse an image that stands on both sides, under whatever ids it was exported."""
     if not training:
         message = "No training case can be used: `lepton check` says why of each."
@@ -162,31 +171,22 @@ def _require_apart(training: Sequence[LoadedCase], validation: Sequence[LoadedCa
             raise InputError(message)
 
 
-def _image_plan(data: DataChoice, training: Sequence[LoadedCase]) -> ImagePlan:
+def _image_plan(data: DataChoice, unit: str) -> ImagePlan:
     return ImagePlan(
         name=data.image.name,
         file_format="nifti" if data.label.source == "nifti" else "dicom",
         modality=data.image.modality,
         description=data.image.description,
-        unit=training[0].volume.unit,
+        unit=unit,
     )
 
 
-def _prepared(cases: Sequence[LoadedCase], plan: Plan, progress: Progress) -> list[Prepared]:
-    tracked = progress.track(cases, "preparing cases", len(cases))
-    return [prepare(one.volume, one.mask, plan) for one in tracked]
-
-
-def _measured(
-    draft: Plan,
-    options: PlanOptions,
-    prepared: Sequence[Prepared],
-    validation_cases: int,
-    device: torch.device,
-    began: float,
-) -> Plan:
-    left = options.minutes * 60 * (1 - RESERVE) - (time.perf_counter() - began)
-    return measured_plan(draft, options, prepared, device, left, validation_cases)
+def _prepared(case: Case, data: DataChoice, plan: Plan) -> Prepared:
+    loaded = load_case(case, data.label.labels, empty_is_negative=data.label.empty_is_negative)
+    if isinstance(loaded, Finding):
+        message = f"{case.pseudonym} changed while it was read: {loaded.sentence()}"
+        raise InputError(message)
+    return prepare(loaded.volume, loaded.mask, plan)
 
 
 def _trained(
@@ -219,12 +219,18 @@ def _write_log(run: Run, rows: Sequence[Progressed]) -> None:
 
 
 def _validated(
-    model: Model, run: Run, config: Config, cases: Sequence[LoadedCase], progress: Progress
+    run: Run, device: torch.device, config: Config, cases: Sequence[Case], progress: Progress
 ) -> Evaluation | None:
     if not cases:
         return None
     return evaluate_cases(
-        model, run, "validation", cases, threshold=config.evaluate.threshold, progress=progress
+        load_model(run, device),
+        run,
+        "validation",
+        cases,
+        config.data_choice(),
+        threshold=config.evaluate.threshold,
+        progress=progress,
     )
 
 

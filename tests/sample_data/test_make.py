@@ -132,7 +132,9 @@ def test_a_changed_tag_and_a_changed_pixel_are_told_apart(tmp_path: Path) -> Non
 
 
 def test_the_sample_data_are_small_and_of_many_patients() -> None:
-    size = sum(path.stat().st_size for path in SAMPLE.rglob("*") if path.is_file())
+    size = sum(
+        path.stat().st_size for path in SAMPLE.rglob("*") if path.is_file() and path.suffix != ".pyc"
+    )
     patients = {header.PatientID for _, header in headers() if "PatientID" in header}
     assert size <= 5_000_000
     assert len({plan.patient_id for plan in usable_ct_plans()}) == 16
@@ -163,7 +165,7 @@ def test_no_threshold_and_no_window_of_hu_finds_the_lesions() -> None:
     total = np.maximum(volume + np.array(lesions)[:, None, None], 1)
     dice = np.triu((2.0 * both / total).mean(axis=0))
     logging.getLogger(__name__).info("best window %.3f, best threshold %.3f", dice.max(), dice[:, -1].max())
-    assert dice[:, -1].max() <= dice.max() < 0.3
+    assert dice.max() < 0.3
 
 
 @pytest.mark.parametrize("number", [1, 4, 6, 7, 9, 10, 11, 16, 18])
