@@ -165,6 +165,8 @@ def _collect_dicom(index: Index, data: DataChoice, pseudonyms: Pseudonyms) -> Co
             findings.append((name, Finding("label_absent", message, series.uid)))
             continue
         key = series.headers[0].identity.patient_key
+        if not series.headers[0].identity.patient_id:
+            findings.append((name, Finding("patient_id_absent", "PatientID is absent.", series.uid)))
         cases.append(
             Case(
                 pseudonym=name,

@@ -101,7 +101,7 @@ def check(config: Path, pictures: Path | None, changes: tuple[str, ...], **commo
 @click.option("--run", required=True, type=FOLDER, help="The folder to make.")
 @click.option("--plan", type=FOLDER, help="A plan made before: the same run again.")
 @click.option("--seed", type=int, help="Of weights and chance: train.seed.")
-@click.option("--workers", default=0, show_default=True, help="Processes that make patches.")
+@click.option("--workers", type=int, help="Processes that make patches [default: by the device].")
 @_with_network
 @_with_config
 @_every_verb
@@ -110,7 +110,7 @@ def train(
     run: Path,
     plan: Path | None,
     seed: int | None,
-    workers: int,
+    workers: int | None,
     device: str,
     changes: tuple[str, ...],
     **common: Any,

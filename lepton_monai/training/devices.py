@@ -1,4 +1,6 @@
-"""Devices by name."""
+"""Devices by name, and who makes patches for them."""
+
+import os
 
 import torch
 
@@ -28,3 +30,8 @@ def choose_device(name: str) -> torch.device:
         message = "There is no device `mps` here."
         raise DeviceError(message)
     return torch.device(name)
+
+
+def usual_workers(device: torch.device) -> int:
+    """Return how many processes make patches: none beside a CPU that is busy itself."""
+    return min(8, (os.cpu_count() or 2) - 1) if device.type == "cuda" else 0

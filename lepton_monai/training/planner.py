@@ -33,7 +33,15 @@ PATCH_VOXELS = {"cpu": 49_152, "cuda": 884_736}
 """A patch that two cores step through in a third of a second; 96^3 on a GPU."""
 
 BATCH_VOXELS = {"cpu": 196_608, "cuda": 1_769_472}
-CHANNELS = {"cpu": (16, 32, 64, 128), "cuda": (32, 64, 128, 256, 320)}
+CHANNELS: dict[str, list[tuple[int, ...]]] = {
+    "cpu": [(32, 64, 128, 256), (16, 32, 64, 128)],
+    "cuda": [(32, 64, 128, 256, 320)],
+}
+"""Widths that are tried, the widest first; all of one kind halve the grid equally often."""
+
+FEWEST_STEPS = 1500
+"""A wider network is worth it only with at least so many steps: docs/decisions/0001."""
+
 MEASURED_STEPS = 4
 MIRROR_SECONDS = 20.0
 """Mirrored prediction takes eight times as long; it pays where it stays below this for a case."""
@@ -59,7 +67,7 @@ def draft_plan(task: Task, found: Fingerprint, options: PlanOptions, device: tor
         message = f"The training images have different units: {', '.join(found.units)}."
         raise InputError(message)
     kind = "cuda" if device.type == "cuda" else "cpu"
-    channels = options.channels or CHANNELS[kind]
+    channels = options.channels or CHANNELS[kind][0]
     spacing = options.spacing_mm or _rounded(found.spacing_mm)
     patch = options.patch_size or patch_size(found.extent_mm, spacing, PATCH_VOXELS[kind], channels)
     _require_divisible(patch, channels)
@@ -68,7 +76,6 @@ def draft_plan(task: Task, found: Fingerprint, options: PlanOptions, device: tor
     reasons = {
         "preparation.spacing_mm": _why(options.spacing_mm, "the median of the training images"),
         "preparation.intensity": why,
-        "network.channels": _why(options.channels, f"the width that a {kind} steps through fast"),
         "training.patch_size": _why(
             options.patch_size, f"the median image, scaled to {PATCH_VOXELS[kind]} voxels"
         ),
@@ -134,12 +141,15 @@ def measured_plan(
         That are predicted in that time too.
     """
     began = time.perf_counter()
-    seconds = {
-        precision: _seconds_a_step(draft, precision, cases, device)
-        for precision in ([options.precision] if options.precision else _precisions(device))
-    }
-    fastest = min(seconds, key=lambda precision: seconds[precision])
-    step = seconds[fastest]
+    kind = "cuda" if device.type == "cuda" else "cpu"
+    widths = [options.channels] if options.channels else CHANNELS[kind]
+    pace = _pace(draft, widths[-1], options, cases, device)
+    for channels in widths[:-1]:
+        wider = _pace(draft, channels, options, cases, device)
+        if seconds_left / wider.seconds >= FEWEST_STEPS:
+            pace = wider
+            break
+    step = pace.seconds
     windows = max(1.0, float(np.median([case.image.numel() for case in cases])) * 8)
     windows /= float(np.prod(draft.training.patch_size))
     case_seconds = step / 3 / draft.training.batch_size * windows
@@ -149,14 +159,16 @@ def measured_plan(
     steps = options.steps or max(50, int(left / step))
     training = replace(
         draft.training,
-        precision=fastest,
+        precision=pace.precision,
         steps=steps,
         warm_up_steps=min(draft.training.warm_up_steps, steps // 10 + 1),
         average_decay=min(draft.training.average_decay, 1.0 - 10.0 / (steps + 10)),
     )
-    taken = ", ".join(f"{name} {value:.3f} s" for name, value in seconds.items())
     reasons = draft.reasons | {
-        "training.precision": _why(options.precision, f"the fastest step measured: {taken}"),
+        "network.channels": _why(
+            options.channels, f"the widest with {FEWEST_STEPS} steps in the time, or the narrowest"
+        ),
+        "training.precision": _why(options.precision, f"the fastest step measured: {pace.measured}"),
         "training.steps": _why(
             options.steps, f"{left:.0f} s at {step:.3f} s a step, measured on this machine"
         ),
@@ -166,7 +178,33 @@ def measured_plan(
     }
     axes = training.augmentation.flip_axes if mirrored else ()
     prediction = PredictionPlan(overlap=draft.prediction.overlap, mirror_axes=axes)
-    return replace(draft, training=training, prediction=prediction, reasons=reasons)
+    network = replace(draft.network, channels=pace.channels)
+    return replace(draft, network=network, training=training, prediction=prediction, reasons=reasons)
+
+
+@dataclass(frozen=True)
+class _Pace:
+    """How fast a width steps in its fastest precision, and all that was measured, as text."""
+
+    channels: tuple[int, ...]
+    precision: Precision
+    seconds: float
+    measured: str
+
+
+def _pace(
+    draft: Plan,
+    channels: tuple[int, ...],
+    options: PlanOptions,
+    cases: Sequence[Prepared],
+    device: torch.device,
+) -> _Pace:
+    plan = replace(draft, network=replace(draft.network, channels=channels))
+    precisions = [options.precision] if options.precision else _precisions(device)
+    seconds = {one: _seconds_a_step(plan, one, cases, device) for one in precisions}
+    fastest = min(seconds, key=lambda one: seconds[one])
+    measured = ", ".join(f"{name} {value:.3f} s" for name, value in seconds.items())
+    return _Pace(channels, fastest, seconds[fastest], measured)
 
 
 def patch_size(

@@ -29,7 +29,7 @@ from lepton_monai.inference.model import load_model
 from lepton_monai.plans.plan import ImagePlan, Plan, read_plan, write_plan
 from lepton_monai.plans.run import Run, write_key, write_split
 from lepton_monai.training.checkpoint import write_checkpoint
-from lepton_monai.training.devices import choose_device
+from lepton_monai.training.devices import choose_device, usual_workers
 from lepton_monai.training.loop import Progressed, train_network
 from lepton_monai.training.planner import Task, draft_plan, measured_plan
 from lepton_monai.verbs.evaluate import Evaluation, evaluate_cases
@@ -56,7 +56,7 @@ def train(
     pseudonyms: Pseudonyms | None = None,
     plan_file: Path | None = None,
     device: str = "auto",
-    workers: int = 0,
+    workers: int | None = None,
     progress: Progress = SILENT,
 ) -> TrainReport:
     """Train a network and keep everything that is needed to use and to repeat it.
@@ -74,7 +74,7 @@ def train(
     device
         auto, cpu, cuda, cuda:N, mps.
     workers
-        Processes that make patches.
+        Processes that make patches; None: by the device. They never change a result.
     progress
         Told how far it is.
 
@@ -118,7 +118,8 @@ def train(
         write_key(run.folder, (*split.train, *split.validation, *split.test))
         _write_environment(run, where)
         # 6. The training.
-        network = _trained(run, prepared, plan, where, workers, progress)
+        making = usual_workers(where) if workers is None else workers
+        network = _trained(run, prepared, plan, where, making, progress)
         write_checkpoint(run, plan.training.steps, network.state_dict())
         # 7. The model as it was written, on the validation cases.
         result = _validated(run, where, config, [one.case for one in validation], progress)

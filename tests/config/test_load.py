@@ -82,6 +82,8 @@ def test_a_config_written_as_resolved_reads_as_the_same(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize("path", sorted((Path(__file__).parents[2] / "configs").glob("*.yaml")), ids=str)
-def test_the_configs_of_the_repository_are_valid_once_the_data_are_named(path: Path, tmp_path: Path) -> None:
+def test_the_configs_of_the_repository_are_valid_once_the_data_are_named(
+    path: Path, tmp_path: Path
+) -> None:
     config = load_config(path, [f"data.root={tmp_path}"])
     assert config.split.file is None or config.split.file.is_file()

@@ -9,7 +9,7 @@ from lepton_monai.core.grid import Grid
 from lepton_monai.core.volume import Volume
 from lepton_monai.data.transforms import Prepared, prepare
 from lepton_monai.labels.labelset import Mask
-from lepton_monai.plans.plan import Plan
+from lepton_monai.plans.plan import Plan, Precision
 from lepton_monai.training.loop import Progressed, learning_rate, train_network
 from tests.plans.examples import example_plan
 
@@ -84,7 +84,7 @@ def test_the_learning_rate_warms_up_and_falls_to_almost_nothing() -> None:
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float32"])
-def test_every_precision_of_the_cpu_trains(precision: str) -> None:
+def test_every_precision_of_the_cpu_trains(precision: Precision) -> None:
     plan = example_plan()
     plan = replace(plan, training=replace(plan.training, precision=precision))
     assert all(torch.isfinite(tensor).all() for tensor in _trained(plan).values())
@@ -92,7 +92,7 @@ def test_every_precision_of_the_cpu_trains(precision: str) -> None:
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["bfloat16", "float16", "float32"])
-def test_every_precision_of_a_gpu_trains(precision: str) -> None:
+def test_every_precision_of_a_gpu_trains(precision: Precision) -> None:
     plan = example_plan()
     plan = replace(plan, training=replace(plan.training, precision=precision))
     weights = _trained(plan, workers=2, device=torch.device("cuda"))

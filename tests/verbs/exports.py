@@ -8,7 +8,14 @@ from pydicom.dataset import Dataset
 
 from lepton_monai.config.load import load_config
 from lepton_monai.config.schema import Config
-from sample_data.dicom_files import Identity, SeriesOptions, identity, series_uid_of, sop_uid_of, write_series
+from sample_data.dicom_files import (
+    Identity,
+    SeriesOptions,
+    identity,
+    series_uid_of,
+    sop_uid_of,
+    write_series,
+)
 from sample_data.label_files import write_rtstruct
 
 SHAPE = (20, 22, 14)
@@ -23,7 +30,8 @@ data:
     source: rtstruct
     classes: {{ball: "Ball*"}}
 split: {{test: 0.25, validation: 0.3}}
-plan: {{channels: [4, 8], patch_size: [16, 16, 8], batch_size: 2, steps: 30, precision: float32, mirror: false}}
+plan:
+  {{channels: [4, 8], patch_size: [16, 16, 8], batch_size: 2, steps: 30, precision: float32, mirror: false}}
 """
 
 
@@ -44,7 +52,7 @@ def write_patient(
     who = who or identity(f"patient {number}")
     stored, mask = ball(number)
     options = SeriesOptions(rescale_intercept=-1024.0, per_slice=_numbered)
-    folder = root / who.patient_id
+    folder = root / (who.patient_id or f"nobody-{number}")
     write_series(folder / "ct", stored, AFFINE, who, options)
     if label:
         uid = series_uid_of(who, options)

@@ -11,6 +11,8 @@ import SimpleITK as sitk
 from lepton_monai.core.errors import InputError, OutputFolderError
 from lepton_monai.core.pseudonyms import Pseudonyms
 from lepton_monai.dicom import scan
+from lepton_monai.evaluation.overlap import dice
+from lepton_monai.verbs.evaluate import evaluate
 from lepton_monai.verbs.predict import predict
 from lepton_monai.verbs.train import train
 from sample_data.dicom_files import SeriesOptions, identity, write_series
@@ -31,13 +33,11 @@ def test_a_mask_lies_on_its_source_for_nibabel_and_for_simpleitk(run: Path, tmp_
     write_patient(tmp_path / "study", 20, label=False)
     out = predict(run, tmp_path / "study", tmp_path / "out", pseudonyms=NAMES, device="cpu").out
     (path,) = out.glob("*/mask.nii.gz")
-    image = nibabel.load(path)
+    image = nibabel.Nifti1Image.from_filename(path)
     np.testing.assert_allclose(image.affine, np.diag([-1, -1, 1, 1]) @ AFFINE, atol=1e-3)
     assert image.shape == SHAPE
     read = sitk.ReadImage(str(path))
-    source = sitk.ReadImage(
-        [str(header.path) for header in scan([tmp_path / "study"]).series[0].headers]
-    )
+    source = sitk.ReadImage([str(header.path) for header in scan([tmp_path / "study"]).series[0].headers])
     assert read.GetSize() == source.GetSize()
     for corner in ((0, 0, 0), tuple(extent - 1 for extent in SHAPE)):
         np.testing.assert_allclose(
@@ -45,6 +45,17 @@ def test_a_mask_lies_on_its_source_for_nibabel_and_for_simpleitk(run: Path, tmp_
             source.TransformIndexToPhysicalPoint(corner),
             atol=1e-3,
         )
+
+
+def test_predict_gives_the_mask_that_evaluate_judged(run: Path, tmp_path: Path) -> None:
+    judged = evaluate(run, side="all", pseudonyms=NAMES, device="cpu")
+    out = predict(run, run.parent / "export", tmp_path / "out", pseudonyms=NAMES, device="cpu").out
+    key = json.loads((out / "key.json").read_text(encoding="utf-8"))
+    assert len(judged.cases) == 4
+    for row in judged.cases:
+        mask = np.asarray(nibabel.Nifti1Image.from_filename(out / row.name / "mask.nii.gz").dataobj)
+        _, truth = ball(int(key[row.name]["patient_id"].split("-")[1]))
+        assert dice(mask > 0, truth) == pytest.approx(row.dice, abs=1e-12)
 
 
 def test_only_the_series_that_fit_are_predicted_and_the_others_named(run: Path, tmp_path: Path) -> None:
@@ -88,7 +99,7 @@ def test_truncated_pixels_never_become_a_mask(run: Path, tmp_path: Path) -> None
 
 def test_an_empty_folder_and_a_folder_that_is_not_there_are_named(run: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match="Nothing in .* fits the model"):
+    with pytest.raises(InputError, match=r"Nothing in .* fits the model"):
         predict(run, tmp_path / "empty", tmp_path / "out", pseudonyms=NAMES, device="cpu")
     with pytest.raises(InputError, match="doesn't exist"):
         predict(run, tmp_path / "nowhere", tmp_path / "out", pseudonyms=NAMES, device="cpu")

@@ -60,9 +60,10 @@ def test_the_same_plan_twice_gives_byte_equal_weights_log_and_masks(
     assert _weights(first) == _weights(again)
     for name in ("plan.yaml", "split.json", "log.csv", "key.json"):
         assert (first / name).read_bytes() == (again / name).read_bytes(), name
-    outs = []
-    for run in (first, again):
-        outs.append(predict(run, export, tmp_path / f"out-{run.name}", pseudonyms=NAMES, device="cpu").out)
+    outs = [
+        predict(run, export, tmp_path / f"out-{run.name}", pseudonyms=NAMES, device="cpu").out
+        for run in (first, again)
+    ]
     masks = sorted(path.relative_to(outs[0]) for path in outs[0].rglob("mask.*"))
     assert len(masks) == 16
     for path in masks:
@@ -115,9 +116,7 @@ def test_an_image_that_was_trained_on_is_kept_out_of_the_test(
     original = write_export(tmp_path / "scratch", 8)
     who = next(one for one in original if one.patient_id == victim)
     write_patient(leaked, first, who)
-    done = evaluate(
-        trained.run.folder, pseudonyms=NAMES, device="cpu", changes=[f"data.root={leaked}"]
-    )
+    done = evaluate(trained.run.folder, pseudonyms=NAMES, device="cpu", changes=[f"data.root={leaked}"])
     assert [finding.code for _, finding in done.findings] == ["training_data_in_test"]
     assert len(done.cases) == 1
 
@@ -128,7 +127,9 @@ def test_one_image_on_both_sides_of_validation_stops_the_training(tmp_path: Path
     for number in range(5, 9):
         who = write_patient(tmp_path / "scratch", number)
         write_patient(root, 0, who)  # the same voxels under five ids
-    config = write_config(tmp_path, root, **{"test: 0.25": "test: 0.0", "validation: 0.3": "validation: 0.5"})
+    config = write_config(
+        tmp_path, root, **{"test: 0.25": "test: 0.0", "validation: 0.3": "validation: 0.5"}
+    )
     with pytest.raises(InputError, match="are one image under two patient ids"):
         train(config, tmp_path / "run", pseudonyms=NAMES, device="cpu")
 
