@@ -3,6 +3,11 @@
 from pathlib import Path
 
 import pytest
+from hypothesis import settings
+
+# The same examples each time, so that a failure can be met again; `--hypothesis-seed` draws others.
+settings.register_profile("house", derandomize=True, deadline=None)
+settings.load_profile("house")
 
 CHECKOUT = Path(__file__).parent.parent
 DATA = CHECKOUT.parent / "shared" / "data"

@@ -9,7 +9,7 @@ import os
 import re
 import secrets
 from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from pathlib import Path
 from typing import Any
 
@@ -52,7 +52,8 @@ def replacing(path: Path, mode: int | None = None) -> Iterator[Path]:
         message = f"{path} can't be written: {error.strerror or error}."
         raise MachineError(message) from error
     finally:
-        temporary.unlink(missing_ok=True)
+        with suppress(OSError):  # the folder may be the trouble: its error is on the way
+            temporary.unlink(missing_ok=True)
 
 
 def write_bytes(path: Path, content: bytes, mode: int | None = None) -> None:
@@ -62,8 +63,8 @@ def write_bytes(path: Path, content: bytes, mode: int | None = None) -> None:
 
 
 def write_text(path: Path, content: str, mode: int | None = None) -> None:
-    """Write a whole UTF-8 file, or leave the old one."""
-    write_bytes(path, content.encode("utf-8"), mode)
+    """Write a whole UTF-8 file, or leave the old one; a name that isn't UTF-8 is written escaped."""
+    write_bytes(path, content.encode("utf-8", "backslashreplace"), mode)
 
 
 def write_json(path: Path, content: Mapping[str, Any], mode: int | None = None) -> None:
@@ -91,23 +92,32 @@ def claim_folder(folder: Path, verb: str) -> None:
         It can't be made.
     """
     marker = folder / MARKER
-    if folder.exists() and not folder.is_dir():
+    try:
+        names = {path.name for path in folder.iterdir()}
+    except FileNotFoundError:
+        names = set()
+    except NotADirectoryError as error:
         message = f"{folder} is a file; name a folder that doesn't exist yet."
-        raise OutputFolderError(message)
-    if marker.exists():
+        raise OutputFolderError(message) from error
+    except OSError as error:
+        message = f"{folder} can't be read: {error.strerror}."
+        raise MachineError(message) from error
+    if MARKER in names:
         made_by = _made_by(marker)
         if made_by != verb:
             message = f"{folder} was made by `lepton {made_by}`; name another folder."
             raise OutputFolderError(message)
         _clear_leftovers(folder)
         return
-    if folder.exists() and any(folder.iterdir()):
+    # A start that was killed before the marker stood has left a temporary file of ours at most.
+    if any(not _TEMPORARY.match(name) for name in names):
         message = (
             f"{folder} exists and was not made by `lepton {verb}`. Nothing is ever written into "
             "a folder that isn't ours: name one that doesn't exist yet."
         )
         raise OutputFolderError(message)
     write_json(marker, {"made_by": verb, "schema": 1})
+    _clear_leftovers(folder)
 
 
 @contextmanager
@@ -125,6 +135,9 @@ def locked(folder: Path) -> Iterator[None]:
     except filelock.Timeout as error:
         message = f"Another process is at work in {folder}. Wait for it, or name another folder."
         raise LockedError(message) from error
+    except OSError as error:
+        message = f"{folder} can't be locked: {error.strerror or error}."
+        raise MachineError(message) from error
     try:
         yield
     finally:
@@ -142,7 +155,8 @@ def _clear_leftovers(folder: Path) -> None:
     for path in sorted(folder.rglob(".lepton-*")):
         match = _TEMPORARY.match(path.name)
         if match and not _is_alive(int(match.group(1))):
-            path.unlink(missing_ok=True)
+            with suppress(OSError):
+                path.unlink(missing_ok=True)
 
 
 def _is_alive(process_id: int) -> bool:

@@ -5,6 +5,7 @@ pixel spacing; the error is the largest distance of a corner, in mm, over the wh
 gap would not do: half a degree of shear is 0.02 mm a slice and 8 mm over a stack.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -23,6 +24,9 @@ NOTE_MM = 0.005
 
 SAME_POSITION_MM = 0.01
 """Two slices closer than this lie at one position; real slices are at least 0.1 mm apart."""
+
+FURTHEST_MM = 1e6
+"""No slice lies a kilometre away: such a number is rubbish, and its square may overflow."""
 
 _Frames = NDArray[np.float64]
 
@@ -76,9 +80,9 @@ def bad_geometry(header: Header) -> str:
     placement = header.placement
     numbers = (*placement.position, *placement.orientation)
     spacing = (placement.row_spacing_mm, placement.column_spacing_mm)
-    if not np.isfinite(numbers).all():
+    if not np.isfinite(numbers).all() or np.abs(numbers).max() > FURTHEST_MM:
         return "the position or orientation is not finite"
-    if any(not np.isfinite(value) or value <= 0 for value in spacing):
+    if any(not 0 < value < FURTHEST_MM for value in spacing):
         return f"the pixel spacing is {spacing[0]} x {spacing[1]} mm"
     row, column = np.split(np.asarray(placement.orientation), 2)
     lengths = np.linalg.norm([row, column], axis=1)
@@ -96,12 +100,17 @@ def fit_stack(headers: Sequence[Header]) -> Fit:
     ----------
     headers
         At least one slice, in order of position, of one matrix size. A single slice takes its
-        thickness from SpacingBetweenSlices, else SliceThickness, else 1 mm (the caller refuses that).
+        thickness from SpacingBetweenSlices, else SliceThickness.
 
     Returns
     -------
     fit : Fit
         Its grid's ``k`` axis runs along row direction x column direction.
+
+    Raises
+    ------
+    GeometryError
+        Spacings so small or large that no grid comes of them, a lone slice without a thickness.
     """
     positions = np.array([header.placement.position for header in headers])
     in_plane = np.array([_in_plane_steps(header) for header in headers])  # (n, 3, 2)
@@ -110,8 +119,9 @@ def fit_stack(headers: Sequence[Header]) -> Fit:
     normal /= np.linalg.norm(normal)
     shape = (headers[0].placement.columns, headers[0].placement.rows, len(headers))
     if len(headers) == 1:
-        third, start = normal * single_slice_spacing_mm(headers[0]), positions[0]
-        return Fit(Grid(shape, _affine(mean_plane, third, start)), 0.0, 0.0)
+        affine = _affine(mean_plane, normal * single_slice_spacing_mm(headers[0]), positions[0])
+        error = _corner_error_mm(affine, shape, positions, in_plane)
+        return Fit(Grid(shape, affine), error, error)
     index = np.arange(len(headers), dtype=np.float64)
     centred = index - index.mean()
     free = centred @ positions / (centred @ centred)
@@ -124,12 +134,12 @@ def fit_stack(headers: Sequence[Header]) -> Fit:
 
 
 def single_slice_spacing_mm(header: Header) -> float:
-    """Return the thickness of a lone slice; 1 mm where the header has none."""
+    """Return the thickness of a lone slice, NaN where the header has none."""
     placement = header.placement
     for value in (placement.spacing_between_slices_mm, placement.slice_thickness_mm):
-        if value is not None and np.isfinite(value) and abs(value) > 0:
+        if value is not None and np.isfinite(value) and value != 0:
             return abs(value)
-    return 1.0
+    return math.nan
 
 
 def refusal(headers: Sequence[Header], fit: Fit) -> Finding | None:
@@ -161,6 +171,12 @@ def _irregular(headers: Sequence[Header], fit: Fit) -> Finding:
     normal = slice_normal(headers[0])
     along = np.array([normal @ np.asarray(header.placement.position) for header in headers])
     steps = np.diff(along)
+    if len(steps) == 0 or np.ptp(steps) <= GATE_MM:
+        message = (
+            f"Corners lie up to {fit.irregularity_mm:.3g} mm off the regular grid though no gap differs: "
+            f"slices are shifted, turned or askew in their plane."
+        )
+        return Finding("bad_geometry", message)
     usual = float(np.median(steps)) if len(steps) > 2 else float(steps.min())
     counts = np.rint(steps / usual)
     whole = np.abs(steps - counts * usual).max() <= max(0.05 * usual, GATE_MM)
@@ -175,12 +191,6 @@ def _irregular(headers: Sequence[Header], fit: Fit) -> Finding:
             f"{usual:.4g} mm, {len(gaps)} up to {steps.max():.4g} mm)."
         )
         return Finding("missing_slice", message, path=headers[at].path)
-    if steps.max() - steps.min() <= GATE_MM:
-        message = (
-            f"Slices lie up to {fit.irregularity_mm:.3g} mm off the regular grid though their gaps are "
-            f"equal: they are shifted or turned in the plane."
-        )
-        return Finding("bad_geometry", message)
     message = (
         f"Gaps between slices run from {steps.min():.4g} to {steps.max():.4g} mm; corners lie up to "
         f"{fit.irregularity_mm:.3g} mm off the regular grid ({GATE_MM} mm are allowed)."

@@ -10,9 +10,9 @@ from pathlib import Path
 from typing import Any
 
 from lepton_monai.core.findings import Finding
-from lepton_monai.dicom.dataset import ParsedFile, PixelElement, read_dataset
+from lepton_monai.dicom.dataset import ParsedFile, PixelElement, foreign_file, read_dataset
 from lepton_monai.dicom.pet import PetDose, read_pet_dose
-from lepton_monai.dicom.tags import ENHANCED, NOT_IMAGES
+from lepton_monai.dicom.tags import CLASSIC, ENHANCED, NOT_IMAGES
 
 Vector = tuple[float, ...]
 
@@ -156,19 +156,26 @@ def read_header(path: Path) -> Header | Annotation | OtherObject | Finding:
         return parsed
     dataset = parsed.dataset
     try:
-        identity = _identity(dataset)
-        if not _is_uid(identity.series_uid) or not _is_uid(identity.instance_uid):
-            return Finding("bad_uid", "The series or instance UID is no UID.", path=path)
-        modality = _text(dataset, "Modality").upper()
-        if modality in {"RTSTRUCT", "SEG"}:
-            return _annotation(dataset, path, modality, identity)
-        kind = NOT_IMAGES.get(identity.class_uid)
-        if kind or "Rows" not in dataset:
-            return OtherObject(path, kind or modality or "unknown object")
-        return _header(parsed, path, modality, identity)
+        with foreign_file():
+            return _described(parsed, dataset, path)
     except Exception as error:  # noqa: BLE001 - the border: any value of a foreign file may be rubbish
-        message = f"A value of the header can't be read ({type(error).__name__})."
+        message = f"A value of the header is absent or can't be read ({type(error).__name__})."
         return Finding("bad_header", message, path=path)
+
+
+def _described(parsed: ParsedFile, dataset: Any, path: Path) -> Header | Annotation | OtherObject | Finding:
+    if "DirectoryRecordSequence" in dataset:
+        return OtherObject(path, "DICOMDIR")
+    identity = _identity(dataset)
+    if not _is_uid(identity.series_uid) or not _is_uid(identity.instance_uid):
+        return Finding("bad_uid", "The series or instance UID is no UID.", path=path)
+    modality = _text(dataset, "Modality").upper()
+    if modality in {"RTSTRUCT", "SEG"}:
+        return _annotation(dataset, path, modality, identity)
+    kind = NOT_IMAGES.get(identity.class_uid)
+    if kind or ("Rows" not in dataset and identity.class_uid not in CLASSIC):
+        return OtherObject(path, kind or modality or "unknown object")
+    return _header(parsed, path, modality, identity)
 
 
 def _header(parsed: ParsedFile, path: Path, modality: str, identity: Identity) -> Header | Finding:
@@ -203,7 +210,7 @@ def _why_no_slice(
     """Return code and message of what makes a file no slice of a volume."""
     if "MOSAIC" in acquisition.image_type:
         return "mosaic", "The image holds many slices as tiles."
-    if layout.frames > 1 or identity.class_uid in ENHANCED:
+    if layout.frames != 1 or identity.class_uid in ENHANCED:
         return "multi_frame", f"One file holds {layout.frames} frames."
     grey = layout.photometric_interpretation in {"MONOCHROME1", "MONOCHROME2"}
     if layout.samples_per_pixel != 1 or not grey:
@@ -325,7 +332,7 @@ def _region_names(dataset: Any) -> tuple[tuple[str, ...], ...]:
 
 
 def _is_uid(text: str) -> bool:
-    return 0 < len(text) <= 64 and all(part.isdigit() for part in text.split("."))
+    return 0 < len(text) <= 64 and text.isascii() and all(part.isdigit() for part in text.split("."))
 
 
 def _text(dataset: Any, keyword: str) -> str:

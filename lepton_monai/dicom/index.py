@@ -99,7 +99,7 @@ def scan(
         refused += none
     return Index(
         roots=tuple(roots),
-        series=tuple(sorted(series, key=_place)),
+        series=tuple(sorted(series, key=_place)),  # stable: parts stay in their order
         refused=tuple(sorted(refused, key=lambda one: (one.patient_key, one.study_uid, one.uid))),
         annotations=tuple(annotations),
         others=tuple(others),
@@ -108,9 +108,9 @@ def scan(
     )
 
 
-def _place(series: Series) -> tuple[str, str, str, str]:
+def _place(series: Series) -> tuple[str, str, str]:
     identity = series.headers[0].identity
-    return identity.patient_key, identity.study_uid, identity.series_uid, series.part
+    return identity.patient_key, identity.study_uid, identity.series_uid
 
 
 class _Walk:
@@ -130,28 +130,35 @@ class _Walk:
         if root.is_file():
             yield root
             return
-        yield from self._below(root, root)
+        waiting = [root]
+        while waiting:
+            for entry in self._entries(waiting.pop()):
+                path = Path(entry.path)
+                below = str(path.relative_to(root))
+                if any(fnmatch(entry.name, one) or fnmatch(below, one) for one in self.exclude):
+                    continue
+                if entry.is_symlink() and not self.follow_links:
+                    message = "A symbolic link is not followed."
+                    self.findings.append(Finding("symbolic_link", message, path=path))
+                    continue
+                try:
+                    if entry.is_dir():
+                        waiting.append(path)
+                    elif entry.is_file():
+                        yield path
+                except OSError as error:  # a link to itself, a device that is gone
+                    message = f"The entry can't be read: {error.strerror}."
+                    self.findings.append(Finding("unreadable_file", message, path=path))
 
-    def _below(self, folder: Path, root: Path) -> Iterator[Path]:
-        state = folder.stat()
-        if (state.st_dev, state.st_ino) in self._entered:
-            return
-        self._entered.add((state.st_dev, state.st_ino))
+    def _entries(self, folder: Path) -> list[os.DirEntry[str]]:
+        """List a folder in order; nothing where it was listed before or can't be read."""
         try:
-            entries = sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
+            state = folder.stat()
+            if (state.st_dev, state.st_ino) in self._entered:
+                return []
+            self._entered.add((state.st_dev, state.st_ino))
+            return sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
         except OSError as error:
             message = f"The folder can't be read: {error.strerror}."
             self.findings.append(Finding("unreadable_folder", message, path=folder))
-            return
-        for entry in entries:
-            path = Path(entry.path)
-            below = str(path.relative_to(root))
-            if any(fnmatch(entry.name, one) or fnmatch(below, one) for one in self.exclude):
-                continue
-            if entry.is_symlink() and not self.follow_links:
-                message = "A symbolic link is not followed."
-                self.findings.append(Finding("symbolic_link", message, path=path))
-            elif entry.is_dir():
-                yield from self._below(path, root)
-            elif entry.is_file():
-                yield path
+            return []

@@ -2,7 +2,7 @@
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,8 +10,11 @@ from pydicom.valuerep import DA, DT, TM
 
 from lepton_monai.core.findings import Finding
 
-PHILIPS_SUV_FACTOR = (0x7053, 0x1000)
-"""Philips private: stored counts to SUVbw, creator "Philips PET Private Group"."""
+PHILIPS_PET = (0x7053, "Philips PET Private Group")
+"""Group and creator of Philips' private elements; its element 00 leads from counts to SUVbw."""
+
+MOST_HALF_LIVES = 10
+"""A thousandth of the dose is left: nothing is imaged then, so one of the dates is wrong."""
 
 
 @dataclass(frozen=True)
@@ -57,7 +60,6 @@ def read_pet_dose(dataset: Any) -> PetDose:
     time_alone = injected is None
     if time_alone:
         injected = _moment(dataset.get("SeriesDate"), isotope.get("RadiopharmaceuticalStartTime"))
-    factor = dataset.get(PHILIPS_SUV_FACTOR)
     return PetDose(
         suv_type=str(dataset.get("SUVType") or "").strip().upper(),
         decay_correction=str(dataset.get("DecayCorrection") or "").strip().upper(),
@@ -68,7 +70,7 @@ def read_pet_dose(dataset: Any) -> PetDose:
         injected_without_date=time_alone and injected is not None,
         series_start=series_start,
         acquired=_moment(dataset.get("AcquisitionDate"), dataset.get("AcquisitionTime")),
-        philips_factor=_positive(factor.value) if factor is not None else None,
+        philips_factor=_philips_factor(dataset),
     )
 
 
@@ -102,9 +104,8 @@ def suv_factor(doses: Sequence[PetDose]) -> tuple[float | None, tuple[Finding, .
     findings: list[Finding] = []
     seconds = 0.0
     if first.decay_correction == "START" and first.injected and first.series_start:
-        seconds = (first.series_start - first.injected).total_seconds()
-        if seconds < 0:
-            seconds += timedelta(days=1).total_seconds()
+        seconds = _elapsed_s(first.injected, first.series_start)
+        if first.injected > first.series_start:
             message = "The injection is taken to be on the day before the scan, past midnight."
             findings.append(Finding("suv_midnight_assumed", message))
     decayed = dose * math.exp(-math.log(2.0) * seconds / half_life)
@@ -116,6 +117,8 @@ def suv_factor(doses: Sequence[PetDose]) -> tuple[float | None, tuple[Finding, .
 def _problem(doses: Sequence[PetDose]) -> str:
     """Say what keeps the time of the decay correction from being known, or nothing."""
     first = doses[0]
+    if len({replace(dose, acquired=None) for dose in doses}) > 1:
+        return "the slices differ in weight, dose, half-life, times or decay correction"
     if first.decay_correction == "ADMIN":
         return ""
     if first.decay_correction != "START":
@@ -123,12 +126,34 @@ def _problem(doses: Sequence[PetDose]) -> str:
     if first.injected is None or first.series_start is None:
         return "the time of the injection or of the series is absent"
     acquired = [dose.acquired for dose in doses if dose.acquired]
-    if acquired and first.series_start > min(acquired):
+    return _problem_of_times(first, first.injected, first.series_start, min(acquired, default=None))
+
+
+def _problem_of_times(
+    dose: PetDose, injected: datetime, series_start: datetime, acquired: datetime | None
+) -> str:
+    if acquired and series_start > acquired:
         # A derived series carries the time of its making: no reference for the decay.
         return "the series time is later than the first acquisition"
-    if first.injected > first.series_start and not first.injected_without_date:
+    if injected > series_start and not dose.injected_without_date:
         return "the injection is later than the scan"
+    elapsed_s = _elapsed_s(injected, series_start)
+    if dose.half_life_s and elapsed_s > MOST_HALF_LIVES * dose.half_life_s:
+        return f"the injection is {elapsed_s / dose.half_life_s:.0f} half-lives before the scan"
     return ""
+
+
+def _elapsed_s(injected: datetime, series_start: datetime) -> float:
+    """Return the time from the injection to the scan; an injection after it was on the day before."""
+    seconds = (series_start - injected).total_seconds()
+    return seconds if seconds >= 0 else seconds + timedelta(days=1).total_seconds()
+
+
+def _philips_factor(dataset: Any) -> float | None:
+    try:
+        return _positive(dataset.private_block(*PHILIPS_PET)[0x00].value)
+    except KeyError:
+        return None
 
 
 def _positive(value: Any) -> float | None:

@@ -1,12 +1,12 @@
 """Stored pixel values of one slice, exactly as the file holds them or not at all."""
 
+import struct
 from collections.abc import Callable
 from typing import Any
 
 import imagecodecs
 import numpy as np
 from numpy.typing import NDArray
-from pydicom.encaps import get_frame
 
 from lepton_monai.core.errors import SeriesRefused
 from lepton_monai.core.findings import Finding
@@ -14,30 +14,70 @@ from lepton_monai.dicom.dataset import foreign_file, pixel_bytes
 from lepton_monai.dicom.header import Header, PixelLayout
 from lepton_monai.dicom.tags import EXPLICIT_BIG, NATIVE
 
-Decoder = Callable[[bytes, PixelLayout], NDArray[Any]]
+Decoder = Callable[[bytes, Header], NDArray[Any]]
+_Size = tuple[int, int, int]
+
+MOST_PIXELS = 1 << 26
+"""Of a compressed slice: 8192 x 8192. A few bytes can claim any size; native pixels must be there."""
+
+_ITEM, _END = b"\xfe\xff\x00\xe0", b"\xfe\xff\xdd\xe0"
+"""Item and Sequence Delimitation Item of encapsulated pixel data: PS3.5 annex A.4."""
+
+_FRAME_HEADERS = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
+"""Markers of JPEG (SOF0 to SOF15) and JPEG-LS (SOF55): T.81 table B.1, T.87 annex C.2."""
 
 
-def _rle(frame: bytes, layout: PixelLayout) -> NDArray[Any]:
-    return np.asarray(imagecodecs.dicomrle_decode(frame, np.dtype(f"<u{layout.bits_allocated // 8}")))
+def _rle(frame: bytes, header: Header) -> NDArray[Any]:
+    kind = np.dtype(f"<u{header.layout.bits_allocated // 8}")
+    decoded = imagecodecs.dicomrle_decode(frame, kind, out=_expected_bytes(header))
+    return np.frombuffer(decoded, kind).reshape(header.placement.rows, header.placement.columns)
 
 
-def _by(codec: Callable[[bytes], NDArray[Any]]) -> Decoder:
-    return lambda frame, _layout: np.asarray(codec(frame))
+def _by(codec: Callable[[bytes], NDArray[Any]], stated_size: Callable[[bytes], _Size]) -> Decoder:
+    """Decode after a look at what the stream claims: decoders allocate that before they fail."""
+
+    def decode(frame: bytes, header: Header) -> NDArray[Any]:
+        # Some decoders would fill up with grey. One byte of padding may follow, of any value.
+        if b"\xff\xd9" not in frame.rstrip(b"\0")[-3:]:
+            raise _refused(header, "truncated_pixel_data", "The compressed image has no end.")
+        size, expected = stated_size(frame), (header.placement.rows, header.placement.columns, 1)
+        if size != expected:
+            message = f"The compressed image is {size}, the header says {expected}."
+            raise _refused(header, "undecodable_pixel_data", message)
+        return np.asarray(codec(frame))
+
+    return decode
+
+
+def _jpeg_size(frame: bytes) -> _Size:
+    """Return rows, columns and components of a JPEG or JPEG-LS stream: T.81 annex B.2.2."""
+    at = 2
+    while frame[at + 1] not in _FRAME_HEADERS:
+        at += 2 + int.from_bytes(frame[at + 2 : at + 4], "big")
+    _, rows, columns, components = struct.unpack_from(">BHHB", frame, at + 4)
+    return rows, columns, components
+
+
+def _jpeg_2000_size(frame: bytes) -> _Size:
+    """Return rows, columns and components of a JPEG 2000 stream, in a JP2 box or not: T.800 A.5.1."""
+    at = frame.index(b"\xff\x4f\xff\x51") + 8
+    right, lower, left, upper, components = struct.unpack_from(">4I16xH", frame, at)
+    return lower - upper, right - left, components
 
 
 DECODERS: dict[str, Decoder] = {
     "1.2.840.10008.1.2.5": _rle,
-    "1.2.840.10008.1.2.4.50": _by(imagecodecs.jpeg8_decode),
-    "1.2.840.10008.1.2.4.51": _by(imagecodecs.jpeg_decode),
-    "1.2.840.10008.1.2.4.57": _by(imagecodecs.ljpeg_decode),
-    "1.2.840.10008.1.2.4.70": _by(imagecodecs.ljpeg_decode),
-    "1.2.840.10008.1.2.4.80": _by(imagecodecs.jpegls_decode),
-    "1.2.840.10008.1.2.4.81": _by(imagecodecs.jpegls_decode),
-    "1.2.840.10008.1.2.4.90": _by(imagecodecs.jpeg2k_decode),
-    "1.2.840.10008.1.2.4.91": _by(imagecodecs.jpeg2k_decode),
-    "1.2.840.10008.1.2.4.201": _by(imagecodecs.htj2k_decode),
-    "1.2.840.10008.1.2.4.202": _by(imagecodecs.htj2k_decode),
-    "1.2.840.10008.1.2.4.203": _by(imagecodecs.htj2k_decode),
+    "1.2.840.10008.1.2.4.50": _by(imagecodecs.jpeg8_decode, _jpeg_size),
+    "1.2.840.10008.1.2.4.51": _by(imagecodecs.jpeg_decode, _jpeg_size),
+    "1.2.840.10008.1.2.4.57": _by(imagecodecs.ljpeg_decode, _jpeg_size),
+    "1.2.840.10008.1.2.4.70": _by(imagecodecs.ljpeg_decode, _jpeg_size),
+    "1.2.840.10008.1.2.4.80": _by(imagecodecs.jpegls_decode, _jpeg_size),
+    "1.2.840.10008.1.2.4.81": _by(imagecodecs.jpegls_decode, _jpeg_size),
+    "1.2.840.10008.1.2.4.90": _by(imagecodecs.jpeg2k_decode, _jpeg_2000_size),
+    "1.2.840.10008.1.2.4.91": _by(imagecodecs.jpeg2k_decode, _jpeg_2000_size),
+    "1.2.840.10008.1.2.4.201": _by(imagecodecs.htj2k_decode, _jpeg_2000_size),
+    "1.2.840.10008.1.2.4.202": _by(imagecodecs.htj2k_decode, _jpeg_2000_size),
+    "1.2.840.10008.1.2.4.203": _by(imagecodecs.htj2k_decode, _jpeg_2000_size),
 }
 """Encapsulated transfer syntaxes that we decode: PS3.5 annex A.4."""
 
@@ -67,12 +107,19 @@ def pixel_finding(header: Header) -> Finding | None:
 
 
 def read_stored(header: Header) -> NDArray[Any]:
+    """Read the stored values of one slice as :func:`read_pixels` does, without its remark."""
+    return read_pixels(header)[0]
+
+
+def read_pixels(header: Header) -> tuple[NDArray[Any], bool]:
     """Read the stored values of one slice.
 
     Returns
     -------
     stored : integer array ``(rows, columns)``
         Bits above the high bit masked, signed values extended from BitsStored: PS3.5 section 8.1.1.
+    masked : bool
+        Whether the bits outside of BitsStored held something: an overlay or rubbish.
 
     Raises
     ------
@@ -85,16 +132,21 @@ def read_stored(header: Header) -> NDArray[Any]:
     try:
         with foreign_file():
             raw = _native(header) if header.layout.transfer_syntax_uid in NATIVE else _decoded(header)
+    except SeriesRefused:
+        raise
     except Exception as error:  # the border: a decoder may raise anything
         message = f"The pixel data can't be decoded ({type(error).__name__})."
-        finding = Finding("undecodable_pixel_data", message, header.identity.series_uid, header.path)
-        raise SeriesRefused(finding) from error
+        raise _refused(header, "undecodable_pixel_data", message) from error
     expected = (header.placement.rows, header.placement.columns)
     if raw.shape != expected or raw.dtype.itemsize * 8 < header.layout.bits_stored:
         message = f"The pixels decode to {raw.shape} {raw.dtype}, the header says {expected}."
-        finding = Finding("undecodable_pixel_data", message, header.identity.series_uid, header.path)
-        raise SeriesRefused(finding)
-    return _meaningful_bits(raw, header.layout)
+        raise _refused(header, "undecodable_pixel_data", message)
+    stored = _meaningful_bits(raw, header.layout)
+    return stored, _has_other_bits(raw, stored, header.layout)
+
+
+def _refused(header: Header, code: str, message: str) -> SeriesRefused:
+    return SeriesRefused(Finding(code, message, header.identity.series_uid, header.path))
 
 
 def _length_finding(header: Header) -> Finding | None:
@@ -102,6 +154,9 @@ def _length_finding(header: Header) -> Finding | None:
     if layout.element is None:
         return Finding("truncated_pixel_data", "The file has no pixel data.", uid, path)
     if layout.transfer_syntax_uid not in NATIVE:
+        if header.placement.rows * header.placement.columns > MOST_PIXELS:
+            message = f"A matrix of {header.placement.rows} x {header.placement.columns} is no slice."
+            return Finding("bad_header", message, uid, path)
         return None
     expected = _expected_bytes(header)
     there = min(layout.element.length or 0, layout.element.available)
@@ -138,8 +193,17 @@ def _decoded(header: Header) -> NDArray[Any]:
     if layout.element is None:
         raise ValueError
     content = pixel_bytes(header.path, layout.element)
-    frame = get_frame(content, 0, number_of_frames=1)
-    return DECODERS[layout.transfer_syntax_uid](frame, layout)
+    fragments = []
+    at = 0
+    while content[at : at + 4] == _ITEM:
+        length = int.from_bytes(content[at + 4 : at + 8], "little")
+        fragments.append(content[at + 8 : at + 8 + length])
+        at += 8 + length
+    # Some writers forget the delimiter; then all fragments must be there at least.
+    if content[at : at + 4] != _END and at != len(content):
+        raise _refused(header, "truncated_pixel_data", "The compressed pixel data are cut.")
+    # The first item is the offset table; a single frame is all of the others.
+    return DECODERS[layout.transfer_syntax_uid](b"".join(fragments[1:]), header)
 
 
 def _meaningful_bits(raw: NDArray[Any], layout: PixelLayout) -> NDArray[Any]:
@@ -149,3 +213,15 @@ def _meaningful_bits(raw: NDArray[Any], layout: PixelLayout) -> NDArray[Any]:
     shift_up = size * 8 - 1 - min(layout.high_bit, size * 8 - 1)
     shifted = np.left_shift(unsigned, shift_up).view(f"{'i' if layout.signed else 'u'}{size}")
     return np.asarray(np.right_shift(shifted, size * 8 - layout.bits_stored))
+
+
+def _has_other_bits(raw: NDArray[Any], stored: NDArray[Any], layout: PixelLayout) -> bool:
+    """Tell whether a value is extended neither by zeros nor by its sign to the bits of `raw`."""
+    size = raw.dtype.itemsize
+    if layout.bits_stored == size * 8:
+        return False
+    plain = raw.astype(f"u{size}", copy=False)
+    low = min(layout.high_bit, size * 8 - 1) + 1 - layout.bits_stored
+    window = ((1 << layout.bits_stored) - 1) << low
+    extended = np.left_shift(stored, low).view(f"u{size}")
+    return not (np.array_equal(plain & plain.dtype.type(window), plain) or np.array_equal(extended, plain))

@@ -1,11 +1,14 @@
 """From an ordered series to a volume."""
 
+from itertools import chain
+
 import numpy as np
+from numpy.typing import NDArray
 
 from lepton_monai.core.errors import SeriesRefused
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.volume import Volume
-from lepton_monai.dicom.pixels import read_stored
+from lepton_monai.dicom.pixels import read_pixels
 from lepton_monai.dicom.series import Series
 from lepton_monai.dicom.values import padding_of, physical
 
@@ -28,24 +31,32 @@ def read_series(series: Series) -> Volume:
     SeriesRefused
         Pixel data are cut, can't be decoded, or give values that aren't finite.
     """
+    slices = map(read_pixels, series.headers)
+    first = next(slices)  # before anything is allocated, since a header can claim any size
     array = np.empty(series.grid.shape, dtype=np.float32, order="F")
-    valid = np.ones(series.grid.shape, dtype=np.bool_, order="F")
-    for k, header in enumerate(series.headers):
-        stored = read_stored(header)
-        values = physical(header, stored, series.factor).T
-        if not np.isfinite(values).all():
+    valid: NDArray[np.bool_] | None = None
+    findings = list(series.findings)
+    masked = 0
+    for k, (stored, has_other_bits) in enumerate(chain([first], slices)):
+        header = series.headers[k]
+        masked += has_other_bits
+        with np.errstate(over="ignore", invalid="ignore"):
+            array[:, :, k] = physical(header, stored, series.factor).T
+        if not np.isfinite(array[:, :, k]).all():
             message = "Values aren't finite after the rescale."
             raise SeriesRefused(Finding("not_finite", message, series.uid, header.path))
-        array[:, :, k] = values
         padding = padding_of(header, stored)
         if padding is not None:
+            valid = np.ones(series.grid.shape, dtype=np.bool_, order="F") if valid is None else valid
             valid[:, :, k] = ~padding.T
-    if valid.all():
-        return Volume(array, series.grid, series.unit, None, series.findings)
-    if not valid.any():
-        message = "Every voxel is padding."
-        raise SeriesRefused(Finding("constant_image", message, series.uid))
-    array[~valid] = array[valid].min()
-    message = f"{int((~valid).sum())} voxels are padding, invalid and set to the lowest value."
-    padded = Finding("pixel_padding", message, series.uid)
-    return Volume(array, series.grid, series.unit, valid, (*series.findings, padded))
+    if masked:
+        message = f"{masked} slices hold something in the bits that BitsStored leaves out."
+        findings.append(Finding("high_bits_masked", message, series.uid))
+    if valid is not None:
+        if not valid.any():
+            message = "Every voxel is padding."
+            raise SeriesRefused(Finding("constant_image", message, series.uid))
+        array[~valid] = array[valid].min()
+        message = f"{int((~valid).sum())} voxels are padding, invalid and set to the lowest value."
+        findings.append(Finding("pixel_padding", message, series.uid))
+    return Volume(array, series.grid, series.unit, valid, tuple(findings))

@@ -4,15 +4,17 @@ Identity is the series UID, order is the position along the normal; file names, 
 slice locations decide nothing.
 """
 
+import math
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations, pairwise
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 
-from lepton_monai.core.errors import SeriesRefused
+from lepton_monai.core.errors import GeometryError, SeriesRefused
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.grid import Grid
 from lepton_monai.core.volume import Unit
@@ -119,10 +121,11 @@ def volumes_of(headers: Iterable[Header]) -> tuple[list[Series], list[RefusedSer
     for group in groups:
         try:
             stacks, stack_notes = _stacks(group)
+            series += [_series(stack, (*notes, *split_notes, *stack_notes)) for stack in stacks]
         except SeriesRefused as refusal:
             refused.append(_refused(group, refusal.finding))
-            continue
-        series += [_series(stack, (*notes, *split_notes, *stack_notes)) for stack in stacks]
+        except GeometryError as error:
+            refused.append(_refused(group, Finding("bad_geometry", str(error))))
     if len(series) > 1:
         total = len(series)
         series = [replace(one, part=f"{at} of {total}") for at, one in enumerate(series, start=1)]
@@ -227,8 +230,6 @@ def _same_plane(first: Header, second: Header) -> bool:
 def _stacks(headers: list[Header]) -> tuple[list[list[Header]], list[Finding]]:
     """Part one plane's slices into stacks that pass the gate, or refuse them all."""
     ordered = geometry.in_order(headers)
-    if len(ordered) == 1:
-        return [_lone_slice(ordered)], []
     problem = _why_no_stack(ordered)
     if problem is None:
         return [ordered], []
@@ -242,24 +243,22 @@ def _stacks(headers: list[Header]) -> tuple[list[list[Header]], list[Finding]]:
     raise SeriesRefused(problem)
 
 
-def _lone_slice(headers: list[Header]) -> list[Header]:
-    placement = headers[0].placement
-    if not (placement.spacing_between_slices_mm or placement.slice_thickness_mm):
-        message = "A lone slice has neither SpacingBetweenSlices nor SliceThickness."
-        raise SeriesRefused(Finding("unknown_slice_spacing", message, path=headers[0].path))
-    return headers
-
-
 def _why_no_stack(ordered: Sequence[Header]) -> Finding | None:
     """Return the finding that keeps slices in order from being one volume."""
+    if len(ordered) == 1 and math.isnan(geometry.single_slice_spacing_mm(ordered[0])):
+        message = "A lone slice has neither SpacingBetweenSlices nor SliceThickness."
+        return Finding("unknown_slice_spacing", message, path=ordered[0].path)
+    owners = {(h.identity.patient_key, h.identity.study_uid, h.modality) for h in ordered}
+    if len(owners) > 1:
+        message = f"The slices are of {len(owners)} patients, studies or modalities."
+        return Finding("mixed_identity", message)
     frames = {header.identity.frame_of_reference_uid for header in ordered}
     if len(frames) > 1:
         message = f"The slices have {len(frames)} frames of reference."
         return Finding("mixed_frame_of_reference", message)
-    spacings = {
-        (round(h.placement.row_spacing_mm, 4), round(h.placement.column_spacing_mm, 4)) for h in ordered
-    }
-    if len(spacings) > 1:
+    spacings = [(h.placement.row_spacing_mm, h.placement.column_spacing_mm) for h in ordered]
+    extent = (ordered[0].placement.rows - 1, ordered[0].placement.columns - 1)
+    if (np.ptp(spacings, axis=0) * extent).max() > geometry.GATE_MM:
         low, high = min(spacings), max(spacings)
         message = f"Pixel spacings run from {low[0]:g} x {low[1]:g} to {high[0]:g} x {high[1]:g} mm."
         return Finding("mixed_pixel_spacing", message)
@@ -294,7 +293,16 @@ def _parts(ordered: list[Header], codes: Sequence[str]) -> list[list[Header]]:
     groups: dict[tuple[Hashable, ...], list[Header]] = defaultdict(list)
     for header in ordered:
         groups[tuple(SPLIT_KEYS[code](header) for code in codes)].append(header)
-    return [groups[key] for key in sorted(groups, key=repr)]
+    return [groups[key] for key in sorted(groups, key=_rank)]
+
+
+def _rank(key: Hashable) -> tuple[Any, ...]:
+    """Order keys by their numbers; what is absent comes first."""
+    if isinstance(key, tuple):
+        return (2, *(_rank(part) for part in key))
+    if isinstance(key, int | float):
+        return (1, float(key))
+    return (0, "" if key is None else str(key))
 
 
 def _without_double_positions(ordered: list[Header]) -> tuple[list[Header], list[Finding]]:

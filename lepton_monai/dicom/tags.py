@@ -1,7 +1,6 @@
 """Tables of the standard: DICOM PS3.4, PS3.5 and PS3.6, edition 2025."""
 
 NOT_IMAGES: dict[str, str] = {
-    "1.2.840.10008.1.3.10": "DICOMDIR",
     "1.2.840.10008.5.1.4.1.1.481.2": "RT dose",
     "1.2.840.10008.5.1.4.1.1.481.5": "RT plan",
     "1.2.840.10008.5.1.4.1.1.481.8": "RT ion plan",
@@ -19,6 +18,13 @@ NOT_IMAGES: dict[str, str] = {
     "1.2.840.10008.5.1.4.1.1.104.1": "encapsulated PDF",
 }
 """SOP classes without pixels of their own: PS3.4 table B.5-1."""
+
+CLASSIC: dict[str, str] = {
+    "1.2.840.10008.5.1.4.1.1.2": "CT",
+    "1.2.840.10008.5.1.4.1.1.4": "MR",
+    "1.2.840.10008.5.1.4.1.1.128": "PET",
+}
+"""SOP classes with one slice a file: PS3.4 table B.5-1."""
 
 ENHANCED: dict[str, str] = {
     "1.2.840.10008.5.1.4.1.1.2.1": "enhanced CT",

@@ -8,10 +8,11 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from lepton_monai.core.errors import SeriesRefused
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.volume import Unit
 from lepton_monai.dicom.dataset import foreign_file, read_whole
-from lepton_monai.dicom.header import Header
+from lepton_monai.dicom.header import Header, PixelLayout
 from lepton_monai.dicom.pet import suv_factor
 
 PET_UNITS: dict[str, Unit] = {"BQML": "Bq/ml", "CNTS": "1"}
@@ -40,21 +41,45 @@ def rescale_refusal(headers: Sequence[Header]) -> Finding | None:
         if bad or pair[0] == 0:
             message = f"Rescale slope {pair[0]} and intercept {pair[1]} can't be used."
             return Finding("bad_rescale", message, path=header.path)
-    given = [pair != (None, None) for pair in pairs]
-    if any(given) and not all(given):
-        message = f"{given.count(False)} of {len(given)} slices have no rescale, the others do."
-        at = headers[given.index(False)]
-        return Finding("rescale_incomplete", message, path=at.path)
+        if (pair[0] is None) != (pair[1] is None):
+            message = f"Of slope and intercept one alone is given: {pair[0]} and {pair[1]}."
+            return Finding("rescale_incomplete", message, path=header.path)
+    ways = [_way(header) for header in headers]
+    if len(set(ways)) > 1:
+        counts = ", ".join(f"{ways.count(way)} have {way}" for way in sorted(set(ways)))
+        message = f"Of {len(ways)} slices {counts}."
+        return Finding("rescale_incomplete", message, path=headers[ways.index(max(ways))].path)
+    units = sorted({_stated_unit(header) for header in headers})
+    if len(units) > 1:
+        message = f"The slices hold values in {len(units)} units: {units[0]}, {units[1]}."
+        return Finding("bad_rescale", message)
     return None
+
+
+def _way(header: Header) -> str:
+    if header.values.has_modality_lut:
+        return "a table"
+    return "no rescale" if header.values.slope is None else "a slope and an intercept"
+
+
+def _stated_unit(header: Header) -> str:
+    """Name the unit behind the rescale as the header of one slice has it."""
+    values = header.values
+    if header.modality == "PT" and header.pet is not None:
+        return f"{values.units[:16]} {header.pet.suv_type[:16]}".strip() or "unknown"
+    # Without a rescale the numbers of a CT are stored values, not HU.
+    kind = values.rescale_type.upper()
+    in_hu = _way(header) != "no rescale" and (
+        kind == "HU" or (header.modality == "CT" and kind in {"", "US"})
+    )
+    return "HU" if in_hu else "1"
 
 
 def scale_of(headers: Sequence[Header]) -> Scale:
     """Return the unit of a series and the factor that leads to it (SUV for PET in Bq/ml)."""
     first = headers[0]
     if first.modality != "PT" or first.pet is None:
-        kind = first.values.rescale_type.upper()
-        in_hu = kind == "HU" or (first.modality == "CT" and kind in {"", "US"})
-        return Scale(1.0, "HU" if in_hu else "1", ())
+        return Scale(1.0, "HU" if _stated_unit(first) == "HU" else "1", ())
     units = first.values.units
     if units == "GML":
         unit = SUV_UNITS.get(first.pet.suv_type)
@@ -63,7 +88,8 @@ def scale_of(headers: Sequence[Header]) -> Scale:
             return Scale(1.0, "1", (Finding("suv_unit_unsupported", message),))
         message = f"The values are {unit} already."
         return Scale(1.0, unit, (Finding("suv_given", message),))
-    if units == "CNTS" and first.pet.philips_factor:
+    factors = {header.pet.philips_factor for header in headers if header.pet}
+    if units == "CNTS" and first.pet.philips_factor and len(factors) == 1:
         message = f"SUVbw from the vendor's own factor, {first.pet.philips_factor:g} a count."
         found = Finding("suv_computed", message)
         return Scale(first.pet.philips_factor, "SUVbw", (found,))
@@ -88,19 +114,38 @@ def padding_of(header: Header, stored: NDArray[Any]) -> NDArray[np.bool_] | None
     value, limit = header.values.padding_value, header.values.padding_limit
     if value is None:
         return None
-    low, high = sorted((value, value if limit is None else limit))
+    low, high = sorted(_as_stored(one, header.layout) for one in (value, value if limit is None else limit))
     inside: NDArray[np.bool_] = (stored >= low) & (stored <= high)
     return inside if inside.any() else None
 
 
+def _as_stored(value: int, layout: PixelLayout) -> int:
+    """Give a number of VR US or SS the sign of the pixels: many writers mistake one for the other."""
+    numbers = 1 << layout.bits_allocated
+    wrapped = value % numbers
+    return wrapped - numbers if layout.signed and wrapped >= numbers // 2 else wrapped
+
+
 def _looked_up(header: Header, stored: NDArray[Any]) -> NDArray[np.float64]:
     """Apply the Modality LUT: PS3.3 C.11.1."""
-    with foreign_file():
-        item = read_whole(header.path).ModalityLUTSequence[0]
-        count, first, bits = (int(value) for value in item.LUTDescriptor)
-        data = item.LUTData
-    if isinstance(data, bytes):
-        data = np.frombuffer(data, "<u2" if bits > 8 or len(data) >= 2 * (count or 65536) else "u1")
-    table = np.asarray(data, dtype=np.float64)[: count or 65536]
-    index = np.clip(stored.astype(np.int64) - first, 0, len(table) - 1)
+    try:
+        with foreign_file():
+            item = read_whole(header.path).ModalityLUTSequence[0]
+            count, first, bits = (int(value) for value in item.LUTDescriptor)
+            table = _table(item.LUTData, count or 65536, bits)
+    except Exception as error:  # the border: a foreign file may raise anything
+        message = f"The Modality LUT can't be read ({type(error).__name__})."
+        finding = Finding("bad_rescale", message, header.identity.series_uid, header.path)
+        raise SeriesRefused(finding) from error
+    index = np.clip(stored.astype(np.int64) - _as_stored(first, header.layout), 0, len(table) - 1)
     return np.asarray(table[index], dtype=np.float64)
+
+
+def _table(data: Any, count: int, bits: int) -> NDArray[np.float64]:
+    if isinstance(data, bytes):
+        data = np.frombuffer(data, "<u2" if bits > 8 or len(data) >= 2 * count else "u1")
+    table = np.asarray(data, dtype=np.float64)[:count]
+    if len(table) < count:
+        message = f"{len(table)} of {count} entries"
+        raise ValueError(message)
+    return table

@@ -37,7 +37,8 @@ class Interval:
         """Return it with two decimals: ``0.83 [0.78, 0.87], n = 12``."""
         if self.n == 0:
             return f"undefined in all {self.undefined}"
-        bounds = f" [{self.low:.2f}, {self.high:.2f}]" if np.isfinite(self.low) else ""
+        bounded = np.isfinite([self.low, self.high]).all()
+        bounds = f" [{self.low:.2f}, {self.high:.2f}]" if bounded else ""
         note = ", too few for a reliable interval" if bounds and self.n < RELIABLE_FROM else ""
         undefined = f", undefined in {self.undefined}" if self.undefined else ""
         return f"{self.mean:.2f}{bounds}, n = {self.n}{note}{undefined}"

@@ -1,4 +1,7 @@
-"""A picture of a mask on its image: three planes through its middle."""
+"""A picture of a mask on its image: three planes through its middle, in radiological convention.
+
+The patient is seen from the feet and from the front: the right side is on the left of the picture.
+"""
 
 from pathlib import Path
 from typing import TypeVar
@@ -13,8 +16,8 @@ from lepton_monai.core.volume import Volume
 from lepton_monai.labels.labelset import Mask
 
 PLANES = (("sagittal", 0), ("coronal", 1), ("axial", 2))
-ENDS = ("LR", "PA", "IS")
-"""Low and high end of the axes in RAS."""
+ENDS = ("RL", "PA", "IS")
+"""Low and high end of the axes in LAS."""
 
 Value = TypeVar("Value", bound=np.generic)
 
@@ -32,13 +35,20 @@ def write_overlay(volume: Volume, mask: Mask, path: Path, truth: Mask | None = N
         PNG.
     truth
         Drawn dashed, if given.
+
+    Raises
+    ------
+    GeometryError
+        They don't lie on one grid.
     """
-    volume.grid.require_same(mask.grid, "Mask and image")
+    mask.grid.require_same(volume.grid, "Mask and image")
+    if truth is not None:
+        truth.grid.require_same(volume.grid, "Truth and image")
     figure = Figure(figsize=(12, 4.4), layout="constrained", facecolor="black")
     axes = figure.subplots(1, 3)
-    image = _to_ras(volume.array, volume)
-    drawn = _to_ras(mask.array, volume)
-    dashed = None if truth is None else _to_ras(truth.array, volume)
+    image = _to_las(volume.array, volume)
+    drawn = _to_las(mask.array, volume)
+    dashed = None if truth is None else _to_las(truth.array, volume)
     spacing = np.take(volume.grid.spacing_mm, volume.grid.nearest_ras()[0])
     middle = _middle(drawn if drawn.any() or dashed is None else dashed)
     low, high = WINDOWS.get(volume.unit) or np.percentile(volume.array, [1, 99.5])
@@ -50,6 +60,8 @@ def write_overlay(volume: Volume, mask: Mask, path: Path, truth: Mask | None = N
         _outline(panel, np.asarray(drawn.take(middle[axis], axis=axis)).T, "solid")
         if dashed is not None:
             _outline(panel, np.asarray(dashed.take(middle[axis], axis=axis)).T, "dashed")
+        panel.set_xlim(-0.5, drawn.shape[across] - 0.5)
+        panel.set_ylim(-0.5, drawn.shape[up] - 0.5)
         panel.set_title(name, color="white", fontsize=10)
         panel.set_xlabel(f"{ENDS[across][0]}  -  {ENDS[across][1]}", color="white")
         panel.set_ylabel(f"{ENDS[up][0]}  -  {ENDS[up][1]}", color="white")
@@ -63,19 +75,25 @@ def _outline(panel: mpl.axes.Axes, plane: NDArray[np.uint8], style: str) -> None
     colours = mpl.colormaps["tab10"]
     for class_id in np.unique(plane[plane > 0]):
         inside = plane == class_id
-        colour = colours((int(class_id) + 2) % 10)  # the third of the palette, green, comes first
+        colour = colours((int(class_id) + 1) % 10)  # the third of the palette, green, comes first
         if style == "solid":
             shade = np.zeros((*inside.shape, 4))
             shade[inside] = (*colour[:3], 0.25)
             panel.imshow(shade, origin="lower", aspect=panel.get_aspect())
-        panel.contour(inside, levels=[0.5], colors=[colour], linewidths=1.2, linestyles=style)
+        # With a rim of background an outline closes at the border, and one row is enough to have one.
+        rows, columns = (np.arange(-1, extent + 1) for extent in inside.shape)
+        rimmed = np.pad(inside, 1)
+        line = panel.contour(
+            columns, rows, rimmed, levels=[0.5], colors=[colour], linewidths=1.2, linestyles=style
+        )
+        line.set_clip_on(False)  # else half of its width is lost at the border
 
 
-def _to_ras(array: NDArray[Value], volume: Volume) -> NDArray[Value]:
-    """Turn the axes to the nearest of RAS, without resampling."""
+def _to_las(array: NDArray[Value], volume: Volume) -> NDArray[Value]:
+    """Turn the axes to the nearest of left, anterior and superior, without resampling."""
     axes, signs = volume.grid.nearest_ras()
     turned = array.transpose(axes)
-    return turned[:: signs[0], :: signs[1], :: signs[2]]
+    return turned[:: -signs[0], :: signs[1], :: signs[2]]
 
 
 def _middle(drawn: NDArray[np.uint8]) -> tuple[int, int, int]:

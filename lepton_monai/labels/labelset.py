@@ -3,13 +3,17 @@
 from collections.abc import Iterable
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
+from functools import reduce
 
 import numpy as np
 from numpy.typing import NDArray
 
-from lepton_monai.core.errors import GeometryError
+from lepton_monai.core.errors import ConfigError, GeometryError
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.grid import Grid
+
+MOST_CLASSES = 255
+"""Masks are uint8."""
 
 
 @dataclass(frozen=True)
@@ -29,16 +33,27 @@ class LabelClass:
 
     def matches(self, names: Iterable[str]) -> bool:
         """Tell whether a region with one of these names belongs to the class."""
-        return any(
-            fnmatchcase(name.casefold(), pattern.casefold()) for name in names for pattern in self.patterns
-        )
+        # fnmatch reads "GTV [boost]" as a choice of letters; brackets are part of many names.
+        patterns = [pattern.casefold().replace("[", "[[]") for pattern in self.patterns]
+        return any(fnmatchcase(name.casefold(), pattern) for name in names for pattern in patterns)
 
 
 @dataclass(frozen=True)
 class LabelSet:
-    """The classes of a task; the id of a class is its place, from 1; 0 is the background."""
+    """The classes of a task; the id of a class is its place, from 1; 0 is the background.
+
+    Raises
+    ------
+    ConfigError
+        There are more classes than a mask has numbers.
+    """
 
     classes: tuple[LabelClass, ...]
+
+    def __post_init__(self) -> None:
+        if len(self.classes) > MOST_CLASSES:
+            message = f"A mask holds at most {MOST_CLASSES} classes, these are {len(self.classes)}."
+            raise ConfigError(message)
 
     @property
     def names(self) -> tuple[str, ...]:
@@ -122,7 +137,7 @@ def merge(drawn: Regions, labels: LabelSet) -> Mask:
     """
     array = np.zeros(drawn.grid.shape, dtype=np.uint8, order="F")
     findings = list(drawn.findings)
-    contested = 0
+    contested = np.zeros(drawn.grid.shape, dtype=np.bool_, order="F")
     for class_id in range(len(labels.classes), 0, -1):
         one = labels.classes[class_id - 1]
         found = [region.mask for region in drawn.regions if one.matches(region.names)]
@@ -130,12 +145,12 @@ def merge(drawn: Regions, labels: LabelSet) -> Mask:
             message = f"No label matches {' or '.join(one.patterns)} for the class {one.name}."
             findings.append(Finding("label_absent", message))
             continue
-        mask = np.logical_or.reduce(found)
+        mask = reduce(np.logical_or, found)
         if not mask.any():
             findings.append(Finding("label_empty", f"The label for {one.name} has no voxel."))
-        contested += int(np.count_nonzero(array[mask]))
+        contested |= mask & (array > 0)
         array[mask] = class_id
-    if contested:
-        message = f"{contested} voxels belong to more than one class."
+    if contested.any():
+        message = f"{np.count_nonzero(contested)} voxels belong to more than one class."
         findings.append(Finding("labels_overlap", message))
     return Mask(array, drawn.grid, tuple(findings))

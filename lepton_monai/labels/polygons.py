@@ -26,8 +26,8 @@ def fill_even_odd(points: NDArray[np.float64], shape: tuple[int, int]) -> NDArra
     # A row j is crossed where one end lies at or below it and the other above: half open, so that a
     # corner on the row counts once.
     low, high = np.minimum(start[:, 1], end[:, 1]), np.maximum(start[:, 1], end[:, 1])
-    first = np.maximum(np.ceil(low), 0).astype(np.int64)
-    last = np.minimum(np.ceil(high), shape[1]).astype(np.int64)
+    first = np.clip(np.ceil(low), 0, shape[1]).astype(np.int64)
+    last = np.clip(np.ceil(high), 0, shape[1]).astype(np.int64)
     counts = np.maximum(last - first, 0)
     edge = np.repeat(np.arange(len(points)), counts)
     if not len(edge):
@@ -38,8 +38,9 @@ def fill_even_odd(points: NDArray[np.float64], shape: tuple[int, int]) -> NDArra
     swap = start[:, 1] > end[:, 1]
     base = np.where(swap[:, None], end, start)
     tip = np.where(swap[:, None], start, end)
-    slope = (tip[edge, 0] - base[edge, 0]) / (tip[edge, 1] - base[edge, 1])
-    crossing = base[edge, 0] + (j - base[edge, 1]) * slope
+    # Divided last: exact wherever a crossing is a whole number, and no slope overflows.
+    rise = tip[edge] - base[edge]
+    crossing = base[edge, 0] + (j - base[edge, 1]) * rise[:, 0] / rise[:, 1]
     # Every centre at or right of a crossing changes side.
     at = np.clip(np.ceil(crossing), 0, shape[0]).astype(np.int64)
     flips = np.zeros((shape[0] + 1, shape[1]), dtype=np.int64)
