@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from pathlib import Path
 from typing import Literal
 
@@ -11,6 +10,7 @@ from lepton_monai.cases.match import match_labels
 from lepton_monai.cases.persons import persons_of
 from lepton_monai.core.errors import InputError
 from lepton_monai.core.findings import Finding
+from lepton_monai.core.patterns import matches
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms
 from lepton_monai.dicom import Index, Series, scan
@@ -51,8 +51,7 @@ class ImageChoice:
         """Say why a series isn't wanted; empty: it is."""
         if self.modality and series.modality != self.modality:
             return f"its modality is {series.modality}, {self.modality} is wanted"
-        described = series.headers[0].description.casefold()
-        if self.description and not fnmatchcase(described, self.description.casefold()):
+        if self.description and not matches(series.headers[0].description, self.description):
             return "its description doesn't match the pattern"
         return ""
 

@@ -9,6 +9,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from pydicom.multival import MultiValue
+
 from lepton_monai.core.findings import Finding
 from lepton_monai.dicom.dataset import ParsedFile, PixelElement, foreign_file, read_dataset
 from lepton_monai.dicom.pet import PetDose, read_pet_dose
@@ -337,6 +339,8 @@ def _is_uid(text: str) -> bool:
 
 def _text(dataset: Any, keyword: str) -> str:
     value = dataset.get(keyword)
+    if isinstance(value, MultiValue):  # a backslash in a text, which the standard reads as two values
+        value = "\\".join(str(part) for part in value)
     return "" if value is None else str(value).strip(" \0")
 
 

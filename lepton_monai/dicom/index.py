@@ -4,11 +4,11 @@ import os
 from collections import defaultdict
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from fnmatch import fnmatch
 from pathlib import Path
 
 from lepton_monai.core.errors import InputError
 from lepton_monai.core.findings import Finding
+from lepton_monai.core.patterns import matches
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.dicom.header import Annotation, Header, OtherObject, read_header
 from lepton_monai.dicom.series import RefusedSeries, Series, volumes_of
@@ -135,7 +135,7 @@ class _Walk:
             for entry in self._entries(waiting.pop()):
                 path = Path(entry.path)
                 below = str(path.relative_to(root))
-                if any(fnmatch(entry.name, one) or fnmatch(below, one) for one in self.exclude):
+                if any(matches(entry.name, one) or matches(below, one) for one in self.exclude):
                     continue
                 if entry.is_symlink() and not self.follow_links:
                     message = "A symbolic link is not followed."

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterable
 from dataclasses import dataclass
-from fnmatch import fnmatchcase
 from functools import reduce
 
 import numpy as np
@@ -11,6 +10,7 @@ from numpy.typing import NDArray
 from lepton_monai.core.errors import ConfigError, GeometryError
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.grid import Grid
+from lepton_monai.core.patterns import matches
 
 MOST_CLASSES = 255
 """Masks are uint8."""
@@ -33,9 +33,7 @@ class LabelClass:
 
     def matches(self, names: Iterable[str]) -> bool:
         """Tell whether a region with one of these names belongs to the class."""
-        # fnmatch reads "GTV [boost]" as a choice of letters; brackets are part of many names.
-        patterns = [pattern.casefold().replace("[", "[[]") for pattern in self.patterns]
-        return any(fnmatchcase(name.casefold(), pattern) for name in names for pattern in patterns)
+        return any(matches(name, pattern) for name in names for pattern in self.patterns)
 
 
 @dataclass(frozen=True)
