@@ -208,9 +208,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
     except LeptonError as error:
         _say(str(error))
         return error.exit_code
-    except (KeyboardInterrupt, click.Abort, _Terminated) as error:
+    except (KeyboardInterrupt, click.Abort, SystemExit) as error:
         _say("Stopped. What was finished is kept; the same command starts again.")
-        return 143 if isinstance(error, _Terminated) else 130
+        return 143 if isinstance(error, SystemExit) else 130
     except (OSError, MemoryError) as error:
         _say(f"The machine can't: {getattr(error, 'strerror', None) or 'out of memory'}.")
         return 5
@@ -220,12 +220,8 @@ def run(arguments: Sequence[str] | None = None) -> int:
     return 0
 
 
-class _Terminated(BaseException):
-    """SIGTERM was received."""
-
-
 def _terminated(_signal: int, _frame: FrameType | None) -> None:
-    raise _Terminated
+    sys.exit(143)
 
 
 def _say(message: str) -> None:

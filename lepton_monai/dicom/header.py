@@ -360,7 +360,12 @@ def _number(dataset: Any, keyword: str) -> float | None:
 
 def _whole(dataset: Any, keyword: str) -> int | None:
     values = _many(dataset, keyword)
-    return int(values[0]) if values else None
+    if not values:
+        return None
+    number = float(values[0])
+    if not number.is_integer():
+        raise ValueError(keyword)
+    return int(number)
 
 
 def _vector(dataset: Any, keyword: str, length: int) -> Vector | None:

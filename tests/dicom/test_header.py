@@ -12,6 +12,7 @@ import numpy as np
 import pydicom
 import pytest
 from pydicom.dataset import Dataset
+from pydicom.uid import UID
 
 from lepton_monai.core.findings import Finding
 from lepton_monai.dicom.dataset import INFLATE_LIMIT_BYTES
@@ -140,7 +141,7 @@ def test_a_file_that_lies_about_its_encoding_gives_its_true_pixels(
 def test_a_meta_group_of_any_length_and_without_its_length_is_read(tmp_path: Path) -> None:
     phantom = tiny_ct(tmp_path, transfer_syntax=DEFLATED)
     dataset = pydicom.dcmread(phantom.paths[1])
-    dataset.file_meta.PrivateInformationCreatorUID = "1.2.3"
+    dataset.file_meta.PrivateInformationCreatorUID = UID("1.2.3")
     dataset.file_meta.PrivateInformation = bytes(5000)
     dataset.save_as(phantom.paths[1])
     np.testing.assert_array_equal(read_stored(header_of(phantom.paths[1])), phantom.stored[:, :, 1].T)
@@ -164,9 +165,7 @@ def test_what_lies_in_an_export_beside_images_is_named(tmp_path: Path) -> None:
     assert found["DICOMDIR"] == OtherObject(tmp_path / "DICOMDIR", "DICOMDIR")
 
 
-@pytest.mark.parametrize(
-    "content", [b"\0", b"\0" * 7, b"\0" * 500, b"DICM" * 99, b"\x08\0" * 300, b"\2\0" * 80]
-)
+@pytest.mark.parametrize("content", [b"\0", b"\0" * 7, b"\0" * 500, b"\x08\0" * 300, b"\2\0" * 80])
 def test_bytes_that_mean_nothing_are_not_dicom(tmp_path: Path, content: bytes) -> None:
     (tmp_path / "file").write_bytes(content)
     assert code_of(tmp_path / "file") == "not_dicom"
@@ -302,16 +301,19 @@ def deflated_zeros(megabytes: int) -> bytes:
     return piece * (megabytes // 16) + squeeze.flush()
 
 
+@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
 def test_a_small_file_that_would_inflate_to_a_gigabyte_is_refused_in_no_time(tmp_path: Path) -> None:
     path = tiny_ct(tmp_path, transfer_syntax=DEFLATED).paths[0]
     content = path.read_bytes()
     path.write_bytes(content[: meta_end(content)] + deflated_zeros(1184))
     assert path.stat().st_size < 2 << 20
     code = (
-        "import resource, sys, time; from pathlib import Path\n"
+        "import re, sys, time; from pathlib import Path\n"
         "from lepton_monai.dicom.header import read_header\n"
         "start = time.monotonic(); print(read_header(Path(sys.argv[1])).code)\n"
-        "print(time.monotonic() - start, resource.getrusage(resource.RUSAGE_SELF).ru_maxrss // 1024)\n"
+        # Not ru_maxrss: a child inherits that of the process that started it.
+        "status = Path('/proc/self/status').read_text()\n"
+        "print(time.monotonic() - start, int(re.search(r'VmHWM:\\s+(\\d+)', status)[1]) // 1024)\n"
     )
     words = [sys.executable, "-c", code, str(path)]
     done = subprocess.run(words, cwd=ROOT, capture_output=True, text=True, check=True)

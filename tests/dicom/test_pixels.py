@@ -12,6 +12,7 @@ import pytest
 import SimpleITK as sitk
 from numpy.typing import NDArray
 from pydicom.encaps import encapsulate
+from pydicom.uid import UID
 
 from lepton_monai.core.errors import SeriesRefused
 from lepton_monai.dicom.header import Header, read_header
@@ -193,7 +194,7 @@ def completed(name: str, folder: Path) -> Path:
     """Give one of pydicom's files the UIDs and the place that it may lack; its pixels stay."""
     dataset = pydicom.dcmread(PYDICOM_FILES / name)
     dataset.SeriesInstanceUID, dataset.SOPInstanceUID = "1.2.3", "1.2.3.4"
-    dataset.file_meta.MediaStorageSOPInstanceUID = "1.2.3.4"
+    dataset.file_meta.MediaStorageSOPInstanceUID = UID("1.2.3.4")
     dataset.ImagePositionPatient, dataset.ImageOrientationPatient = [1, 2, 3], [1, 0, 0, 0, 1, 0]
     dataset.PixelSpacing, dataset.SliceThickness = [1, 1], 1
     dataset.save_as(folder / name)
