@@ -10,7 +10,7 @@ from lepton_monai.core.errors import InputError, LabelError, SeriesRefused
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.volume import Volume
 from lepton_monai.dicom import Series, read_series
-from lepton_monai.dicom.header import Annotation
+from lepton_monai.dicom.annotation import Annotation
 from lepton_monai.images.nifti import read_nifti
 from lepton_monai.labels.files import read_nifti_labels
 from lepton_monai.labels.labelset import LabelSet, Mask, Regions, merge

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 
 from lepton_monai.core.findings import Finding
 from lepton_monai.dicom import Series
-from lepton_monai.dicom.header import Annotation
+from lepton_monai.dicom.annotation import Annotation
 from lepton_monai.labels.labelset import LabelSet
 
 

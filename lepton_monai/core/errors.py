@@ -8,6 +8,7 @@
     ├── InputError         3  nothing usable in what was given
     │   ├── GeometryError     two things that don't lie on one grid, a grid that can't be
     │   ├── LabelError        a label object that can't be turned into a mask
+    │   ├── FileRefused       a file that can't be used; carries its finding
     │   └── SeriesRefused     a series that is no volume; carries its finding
     ├── PartlyDoneError    4  some of the chosen work failed, the rest is complete
     └── MachineError       5  disk, memory, device, lock
@@ -52,6 +53,20 @@ class GeometryError(InputError):
 
 class LabelError(InputError):
     """A label object that can't be turned into a mask on its image."""
+
+
+class FileRefused(InputError):  # noqa: N818 - reads as the sentence that it is
+    """A file that can't be used.
+
+    Parameters
+    ----------
+    finding
+        Why.
+    """
+
+    def __init__(self, finding: Finding) -> None:
+        super().__init__(f"{finding.code}: {finding.sentence()}")
+        self.finding = finding
 
 
 class SeriesRefused(InputError):  # noqa: N818 - reads as the sentence that it is

@@ -1,42 +1,18 @@
-"""What is read of one DICOM file before its pixels: plain values, no pydicom object.
-
-This is the border for foreign DICOM headers: whatever a file does, :func:`read_header` returns a value
-or a :class:`Finding`.
-"""
+"""What is known of one frame before its pixels: plain values, made of what the walker has kept."""
 
 import math
+from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from pathlib import Path
-from typing import Any
-
-from pydicom.multival import MultiValue
 
 from lepton_monai.core.findings import Finding
-from lepton_monai.dicom.dataset import ParsedFile, PixelElement, foreign_file, read_dataset
+from lepton_monai.dicom.annotation import LABEL_MODALITIES, Annotation, read_annotation
+from lepton_monai.dicom.elements import TAGS, Elements, Vector
+from lepton_monai.dicom.file import ParsedFile, PixelElement, parse_file
+from lepton_monai.dicom.identity import Identity, identity_of, is_uid
 from lepton_monai.dicom.pet import PetDose, read_pet_dose
 from lepton_monai.dicom.tags import CLASSIC, ENHANCED, NOT_IMAGES
-
-Vector = tuple[float, ...]
-
-
-@dataclass(frozen=True)
-class Identity:
-    """Who and what: the values that never leave the package but as a pseudonym."""
-
-    patient_id: str
-    issuer: str
-    study_uid: str
-    series_uid: str
-    instance_uid: str
-    class_uid: str
-    frame_of_reference_uid: str
-
-    @property
-    def patient_key(self) -> str:
-        """PatientID with its issuer; the study where there is no id."""
-        if not self.patient_id:
-            return f"study {self.study_uid}"
-        return f"{self.patient_id}\x1f{self.issuer}" if self.issuer else self.patient_id
 
 
 @dataclass(frozen=True)
@@ -65,7 +41,6 @@ class PixelLayout:
     high_bit: int
     signed: bool
     frames: int
-    element: PixelElement | None
 
     @property
     def kind(self) -> tuple[int, int, bool]:
@@ -91,7 +66,6 @@ class ValueMapping:
 class Acquisition:
     """What can tell two slices at one position apart, and what the header says of the whole."""
 
-    instance_number: int | None
     acquisition_number: int | None
     image_type: tuple[str, ...]
     echo: tuple[float | None, int | None]
@@ -105,30 +79,29 @@ class Acquisition:
 
 @dataclass(frozen=True)
 class Header:
-    """One single-frame image in one file."""
+    """One frame of a file, most often its only one.
+
+    Parameters
+    ----------
+    path, frame
+        The file, and the number of the frame in it from 0 on.
+    pixels
+        Where the pixel data of all frames of the file lie; None: there are none.
+    """
 
     path: Path
+    frame: int
     modality: str
     description: str
     identity: Identity
+    instance_number: int | None
     placement: Placement
     layout: PixelLayout
+    pixels: PixelElement | None
     values: ValueMapping
     acquisition: Acquisition
     pet: PetDose | None
     has_preamble: bool
-
-
-@dataclass(frozen=True)
-class Annotation:
-    """A label object: RTSTRUCT or SEG. Its contours or frames are read when they are needed."""
-
-    path: Path
-    modality: str
-    identity: Identity
-    referenced_series_uids: tuple[str, ...]
-    referenced_instance_uids: frozenset[str]
-    region_names: tuple[tuple[str, ...], ...]
 
 
 @dataclass(frozen=True)
@@ -150,59 +123,102 @@ def read_header(path: Path) -> Header | Annotation | OtherObject | Finding:
     Returns
     -------
     result
-        A `Finding` (`not_dicom`, `empty_file`, `unreadable_file`, `inflate_limit`, `multi_frame`, ...)
-        where the file can't be used.
+        The first frame of an image; a `Finding` (`not_dicom`, `empty_file`, `unreadable_file`,
+        `inflate_limit`, `no_position`, ...) where the file can't be used.
     """
-    parsed = read_dataset(path)
+    parsed = parse_file(path)
     if isinstance(parsed, Finding):
         return parsed
-    dataset = parsed.dataset
-    try:
-        with foreign_file():
-            return _described(parsed, dataset, path)
-    except Exception as error:  # noqa: BLE001 - the border: any value of a foreign file may be rubbish
-        message = f"A value of the header is absent or can't be read ({type(error).__name__})."
-        return Finding("bad_header", message, path=path)
+    other = not_an_image(parsed, path)
+    if other is not None:
+        return other
+    headers = headers_of(parsed, path)
+    return headers if isinstance(headers, Finding) else headers[0]
 
 
-def _described(parsed: ParsedFile, dataset: Any, path: Path) -> Header | Annotation | OtherObject | Finding:
-    if "DirectoryRecordSequence" in dataset:
+def not_an_image(parsed: ParsedFile, path: Path) -> Annotation | OtherObject | Finding | None:
+    """Say what a file is that holds no image; None: an image."""
+    elements = parsed.elements
+    if TAGS["DirectoryRecordSequence"] in elements:
         return OtherObject(path, "DICOMDIR")
-    identity = _identity(dataset)
-    if not _is_uid(identity.series_uid) or not _is_uid(identity.instance_uid):
+    if not is_uid(elements.text("SeriesInstanceUID")) or not is_uid(elements.text("SOPInstanceUID")):
         return Finding("bad_uid", "The series or instance UID is no UID.", path=path)
-    modality = _text(dataset, "Modality").upper()
-    if modality in {"RTSTRUCT", "SEG"}:
-        return _annotation(dataset, path, modality, identity)
-    kind = NOT_IMAGES.get(identity.class_uid)
-    if kind or ("Rows" not in dataset and identity.class_uid not in CLASSIC):
+    modality = elements.text("Modality").upper()
+    if modality in LABEL_MODALITIES:
+        return _annotation(elements, path, modality)
+    class_uid = elements.text("SOPClassUID")
+    kind = NOT_IMAGES.get(class_uid)
+    if kind or (TAGS["Rows"] not in elements and class_uid not in CLASSIC):
         return OtherObject(path, kind or modality or "unknown object")
-    return _header(parsed, path, modality, identity)
+    return None
 
 
-def _header(parsed: ParsedFile, path: Path, modality: str, identity: Identity) -> Header | Finding:
-    dataset = parsed.dataset
-    layout = _layout(dataset, parsed.transfer_syntax_uid, parsed.pixels)
-    acquisition = _acquisition(dataset)
-    position = _vector(dataset, "ImagePositionPatient", 3)
-    orientation = _vector(dataset, "ImageOrientationPatient", 6)
+def _annotation(elements: Elements, path: Path, modality: str) -> Annotation | Finding:
+    try:
+        return read_annotation(path, modality, identity_of(elements))
+    except RecursionError:
+        message = "Sequences are nested deeper than any real object."
+        return Finding("nested_too_deep", message, path=path)
+    except Exception as error:  # noqa: BLE001 - the border: a foreign file may raise anything
+        return _bad_header(error, path)
+
+
+def headers_of(parsed: ParsedFile, path: Path) -> Sequence[Header] | Finding:
+    """Describe every frame of an image.
+
+    Returns
+    -------
+    headers
+        In the order of the file; a finding where one can't be a slice of a volume.
+    """
+    try:
+        return _headers(parsed, path)
+    except Exception as error:  # noqa: BLE001 - the border: any value of a foreign file may be rubbish
+        return _bad_header(error, path)
+
+
+def _bad_header(error: Exception, path: Path) -> Finding:
+    message = f"A value of the header is absent or can't be read ({type(error).__name__})."
+    return Finding("bad_header", message, path=path)
+
+
+def _headers(parsed: ParsedFile, path: Path) -> Sequence[Header] | Finding:
+    elements = parsed.elements
+    header = _header(parsed, elements, path, 0)
+    if isinstance(header, Header):
+        return [header]
+    return header
+
+
+def _header(parsed: ParsedFile, elements: Elements, path: Path, frame: int) -> Header | Finding:
+    get = elements.get
+    layout = _layout(parsed.transfer_syntax_uid, tuple(map(get, _LAYOUT)))
+    acquisition = _acquisition(tuple(map(get, _ACQUISITION)))
+    owner = _owner(tuple(map(get, _OWNER)))
+    identity = Identity(*owner[:4], elements.text("SOPInstanceUID"), *owner[4:])
+    position = elements.vector("ImagePositionPatient", 3)
+    plane = _plane(tuple(map(get, _PLANE)))
     problem = _why_no_slice(identity, layout, acquisition)
-    if problem is None and (position is None or orientation is None):
+    if problem is None and (position is None or plane is None):
         problem = ("no_position", "The image has no position in space.")
-    if problem is not None or position is None or orientation is None:
+    if problem is not None or position is None or plane is None:
         code, message = problem or ("no_position", "")
         return Finding(code, message, identity.series_uid, path)
+    modality, description, is_pet = _kind(tuple(map(get, _KIND)))
     return Header(
-        path=path,
-        modality=modality,
-        description=_text(dataset, "SeriesDescription"),
-        identity=identity,
-        placement=_placement(dataset, position, orientation),
-        layout=layout,
-        values=_values(dataset),
-        acquisition=acquisition,
-        pet=read_pet_dose(dataset) if modality == "PT" else None,
-        has_preamble=parsed.has_preamble,
+        path,
+        frame,
+        modality,
+        description,
+        identity,
+        elements.whole("InstanceNumber"),
+        Placement(plane[0], plane[1], position, *plane[2:]),
+        layout,
+        parsed.pixels,
+        _values(tuple(map(get, _VALUES))),
+        acquisition,
+        read_pet_dose(elements) if is_pet else None,
+        parsed.has_preamble,
     )
 
 
@@ -220,154 +236,124 @@ def _why_no_slice(
     return None
 
 
-def _identity(dataset: Any) -> Identity:
-    return Identity(
-        patient_id=_text(dataset, "PatientID"),
-        issuer=_text(dataset, "IssuerOfPatientID"),
-        study_uid=_text(dataset, "StudyInstanceUID"),
-        series_uid=_text(dataset, "SeriesInstanceUID"),
-        instance_uid=_text(dataset, "SOPInstanceUID"),
-        class_uid=_text(dataset, "SOPClassUID"),
-        frame_of_reference_uid=_text(dataset, "FrameOfReferenceUID"),
+# The slices of a series share most of their values: what was made of the same bytes is not made again.
+
+_Raw = tuple[bytes | None, ...]
+
+
+def _tags(keywords: str) -> tuple[int, ...]:
+    return tuple(TAGS[keyword] for keyword in ("SpecificCharacterSet", *keywords.split()))
+
+
+def _restored(tags: tuple[int, ...], raw: _Raw) -> Elements:
+    return Elements({tag: value for tag, value in zip(tags, raw, strict=True) if value is not None})
+
+
+_OWNER = _tags(
+    "PatientID IssuerOfPatientID StudyInstanceUID SeriesInstanceUID SOPClassUID FrameOfReferenceUID"
+)
+_KIND = _tags("Modality SeriesDescription")
+_PLANE = _tags("Rows Columns ImageOrientationPatient PixelSpacing SliceThickness SpacingBetweenSlices")
+_LAYOUT = _tags(
+    "SamplesPerPixel PhotometricInterpretation BitsAllocated BitsStored HighBit PixelRepresentation "
+    "NumberOfFrames"
+)
+_VALUES = _tags(
+    "RescaleSlope RescaleIntercept RescaleType Units ModalityLUTSequence RealWorldValueMappingSequence "
+    "PixelPaddingValue PixelPaddingRangeLimit"
+)
+_ACQUISITION = _tags(
+    "AcquisitionNumber ImageType EchoTime EchoNumbers DiffusionBValue DiffusionGradientOrientation "
+    "TemporalPositionIdentifier TriggerTime StackID NumberOfSlices ImagesInAcquisition BurnedInAnnotation"
+)
+
+
+@lru_cache(maxsize=64)
+def _owner(raw: _Raw) -> tuple[str, str, str, str, str, str]:
+    one = identity_of(_restored(_OWNER, raw))
+    return (
+        one.patient_id,
+        one.issuer,
+        one.study_uid,
+        one.series_uid,
+        one.class_uid,
+        one.frame_of_reference_uid,
     )
 
 
-def _placement(dataset: Any, position: Vector, orientation: Vector) -> Placement:
-    spacing = _vector(dataset, "PixelSpacing", 2) or (math.nan, math.nan)
-    return Placement(
-        rows=int(dataset.Rows),
-        columns=int(dataset.Columns),
-        position=position,
-        orientation=orientation,
-        # The first value is the distance between rows, so along j: PS3.3 10.7.1.1.
-        row_spacing_mm=spacing[0],
-        column_spacing_mm=spacing[1],
-        slice_thickness_mm=_number(dataset, "SliceThickness"),
-        spacing_between_slices_mm=_number(dataset, "SpacingBetweenSlices"),
+@lru_cache(maxsize=64)
+def _kind(raw: _Raw) -> tuple[str, str, bool]:
+    elements = _restored(_KIND, raw)
+    modality = elements.text("Modality").upper()
+    return modality, elements.text("SeriesDescription"), modality == "PT"
+
+
+@lru_cache(maxsize=64)
+def _plane(
+    raw: _Raw,
+) -> tuple[int, int, Vector, float, float, float | None, float | None] | None:
+    elements = _restored(_PLANE, raw)
+    orientation = elements.vector("ImageOrientationPatient", 6)
+    spacing = elements.vector("PixelSpacing", 2) or (math.nan, math.nan)
+    rows, columns = elements.required("Rows"), elements.required("Columns")
+    if orientation is None:
+        return None
+    # The first value is the distance between rows, so along j: PS3.3 10.7.1.1.
+    return (
+        rows,
+        columns,
+        orientation,
+        spacing[0],
+        spacing[1],
+        elements.number("SliceThickness"),
+        elements.number("SpacingBetweenSlices"),
     )
 
 
-def _layout(dataset: Any, transfer_syntax_uid: str, pixels: PixelElement | None) -> PixelLayout:
-    bits_allocated = int(dataset.BitsAllocated)
-    bits_stored = _whole(dataset, "BitsStored") or bits_allocated
-    high_bit = _whole(dataset, "HighBit")
+@lru_cache(maxsize=64)
+def _layout(transfer_syntax_uid: str, raw: _Raw) -> PixelLayout:
+    elements = _restored(_LAYOUT, raw)
+    bits_allocated = elements.required("BitsAllocated")
+    bits_stored = elements.whole("BitsStored") or bits_allocated
+    high_bit = elements.whole("HighBit")
     return PixelLayout(
         transfer_syntax_uid=transfer_syntax_uid,
-        samples_per_pixel=_whole(dataset, "SamplesPerPixel") or 1,
-        photometric_interpretation=_text(dataset, "PhotometricInterpretation"),
+        samples_per_pixel=elements.whole("SamplesPerPixel") or 1,
+        photometric_interpretation=elements.text("PhotometricInterpretation"),
         bits_allocated=bits_allocated,
         bits_stored=bits_stored,
         high_bit=bits_stored - 1 if high_bit is None else high_bit,
-        signed=_whole(dataset, "PixelRepresentation") == 1,
-        frames=_whole(dataset, "NumberOfFrames") or 1,
-        element=pixels,
+        signed=elements.whole("PixelRepresentation") == 1,
+        frames=elements.whole("NumberOfFrames") or 1,
     )
 
 
-def _values(dataset: Any) -> ValueMapping:
+@lru_cache(maxsize=64)
+def _values(raw: _Raw) -> ValueMapping:
+    elements = _restored(_VALUES, raw)
     return ValueMapping(
-        slope=_number(dataset, "RescaleSlope"),
-        intercept=_number(dataset, "RescaleIntercept"),
-        rescale_type=_text(dataset, "RescaleType"),
-        units=_text(dataset, "Units").upper(),
-        has_modality_lut="ModalityLUTSequence" in dataset,
-        has_real_world_map="RealWorldValueMappingSequence" in dataset,
-        padding_value=_whole(dataset, "PixelPaddingValue"),
-        padding_limit=_whole(dataset, "PixelPaddingRangeLimit"),
+        slope=elements.number("RescaleSlope"),
+        intercept=elements.number("RescaleIntercept"),
+        rescale_type=elements.text("RescaleType"),
+        units=elements.text("Units").upper(),
+        has_modality_lut=TAGS["ModalityLUTSequence"] in elements,
+        has_real_world_map=TAGS["RealWorldValueMappingSequence"] in elements,
+        padding_value=elements.whole("PixelPaddingValue"),
+        padding_limit=elements.whole("PixelPaddingRangeLimit"),
     )
 
 
-def _acquisition(dataset: Any) -> Acquisition:
+@lru_cache(maxsize=64)
+def _acquisition(raw: _Raw) -> Acquisition:
+    elements = _restored(_ACQUISITION, raw)
     return Acquisition(
-        instance_number=_whole(dataset, "InstanceNumber"),
-        acquisition_number=_whole(dataset, "AcquisitionNumber"),
-        image_type=tuple(str(part).upper() for part in _many(dataset, "ImageType")),
-        echo=(_number(dataset, "EchoTime"), _whole(dataset, "EchoNumbers")),
-        b_value=(
-            _number(dataset, "DiffusionBValue"),
-            _vector(dataset, "DiffusionGradientOrientation", 3),
-        ),
-        temporal_position=_whole(dataset, "TemporalPositionIdentifier"),
-        trigger_time_ms=_number(dataset, "TriggerTime"),
-        stack_id=_text(dataset, "StackID"),
-        slices_declared=_whole(dataset, "NumberOfSlices") or _whole(dataset, "ImagesInAcquisition"),
-        burned_in_annotation=_text(dataset, "BurnedInAnnotation").upper() == "YES",
+        acquisition_number=elements.whole("AcquisitionNumber"),
+        image_type=tuple(part.upper() for part in elements.texts("ImageType")),
+        echo=(elements.number("EchoTime"), elements.whole("EchoNumbers")),
+        b_value=(elements.number("DiffusionBValue"), elements.vector("DiffusionGradientOrientation", 3)),
+        temporal_position=elements.whole("TemporalPositionIdentifier"),
+        trigger_time_ms=elements.number("TriggerTime"),
+        stack_id=elements.text("StackID"),
+        slices_declared=elements.whole("NumberOfSlices") or elements.whole("ImagesInAcquisition"),
+        burned_in_annotation=elements.text("BurnedInAnnotation").upper() == "YES",
     )
-
-
-def _annotation(dataset: Any, path: Path, modality: str, identity: Identity) -> Annotation:
-    series: list[str] = []
-    instances: set[str] = set()
-    # RTSTRUCT nests the series below frame of reference and study (PS3.3 C.8.8.5), SEG names it
-    # in the common instance reference (PS3.3 C.12.2).
-    references = list(_many(dataset, "ReferencedSeriesSequence"))
-    for frame in _many(dataset, "ReferencedFrameOfReferenceSequence"):
-        for study in _many(frame, "RTReferencedStudySequence"):
-            references += _many(study, "RTReferencedSeriesSequence")
-    for reference in references:
-        series.append(_text(reference, "SeriesInstanceUID"))
-        listed = [
-            *_many(reference, "ContourImageSequence"),
-            *_many(reference, "ReferencedInstanceSequence"),
-        ]
-        instances.update(_text(item, "ReferencedSOPInstanceUID") for item in listed)
-    for image in _many(dataset, "SourceImageSequence"):
-        instances.add(_text(image, "ReferencedSOPInstanceUID"))
-    return Annotation(
-        path,
-        modality,
-        identity,
-        referenced_series_uids=tuple(dict.fromkeys(series)),
-        referenced_instance_uids=frozenset(instances),
-        region_names=_region_names(dataset),
-    )
-
-
-def _region_names(dataset: Any) -> tuple[tuple[str, ...], ...]:
-    """Return what every ROI or segment is called: its name, a segment by its number too."""
-    rois = [(_text(roi, "ROIName"),) for roi in _many(dataset, "StructureSetROISequence")]
-    segments = [
-        (_text(segment, "SegmentLabel"), _text(segment, "SegmentNumber"))
-        for segment in _many(dataset, "SegmentSequence")
-    ]
-    return (*rois, *segments)
-
-
-def _is_uid(text: str) -> bool:
-    return 0 < len(text) <= 64 and text.isascii() and all(part.isdigit() for part in text.split("."))
-
-
-def _text(dataset: Any, keyword: str) -> str:
-    value = dataset.get(keyword)
-    if isinstance(value, MultiValue):  # a backslash in a text, which the standard reads as two values
-        value = "\\".join(str(part) for part in value)
-    return "" if value is None else str(value).strip(" \0")
-
-
-def _many(dataset: Any, keyword: str) -> list[Any]:
-    value = dataset.get(keyword)
-    if value is None or value == "":
-        return []
-    if isinstance(value, bytes):
-        raise TypeError(keyword)
-    return [value] if isinstance(value, str | int | float) else list(value)
-
-
-def _number(dataset: Any, keyword: str) -> float | None:
-    values = _many(dataset, keyword)
-    return float(values[0]) if values else None
-
-
-def _whole(dataset: Any, keyword: str) -> int | None:
-    values = _many(dataset, keyword)
-    if not values:
-        return None
-    number = float(values[0])
-    if not number.is_integer():
-        raise ValueError(keyword)
-    return int(number)
-
-
-def _vector(dataset: Any, keyword: str, length: int) -> Vector | None:
-    values = _many(dataset, keyword)
-    return tuple(float(value) for value in values) if len(values) == length else None

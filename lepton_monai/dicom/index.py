@@ -10,7 +10,8 @@ from lepton_monai.core.errors import InputError
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.patterns import matches
 from lepton_monai.core.progress import SILENT, Progress
-from lepton_monai.dicom.header import Annotation, Header, OtherObject, read_header
+from lepton_monai.dicom.annotation import Annotation
+from lepton_monai.dicom.header import Header, OtherObject, read_header
 from lepton_monai.dicom.series import RefusedSeries, Series, volumes_of
 
 

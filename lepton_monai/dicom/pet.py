@@ -4,13 +4,13 @@ import math
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
-from typing import Any
 
 from pydicom.valuerep import DA, DT, TM
 
 from lepton_monai.core.findings import Finding
+from lepton_monai.dicom.elements import PRIVATE_GROUPS, Elements
 
-PHILIPS_PET = (0x7053, "Philips PET Private Group")
+PHILIPS_PET = (0x7053, PRIVATE_GROUPS[0x7053])
 """Group and creator of Philips' private elements; its element 00 leads from counts to SUVbw."""
 
 MOST_HALF_LIVES = 10
@@ -51,26 +51,24 @@ class PetDose:
     philips_factor: float | None
 
 
-def read_pet_dose(dataset: Any) -> PetDose:
-    """Take the values from a data set; what is absent is None."""
-    isotopes = dataset.get("RadiopharmaceuticalInformationSequence") or [None]
-    isotope = isotopes[0] if isotopes[0] is not None else {}
-    series_start = _moment(dataset.get("SeriesDate"), dataset.get("SeriesTime"))
-    injected = _datetime(isotope.get("RadiopharmaceuticalStartDateTime"))
+def read_pet_dose(elements: Elements) -> PetDose:
+    """Take the values from a header; what is absent is None."""
+    series_date, series_time = elements.text("SeriesDate"), elements.text("SeriesTime")
+    injected = _datetime(elements.text("RadiopharmaceuticalStartDateTime"))
     time_alone = injected is None
     if time_alone:
-        injected = _moment(dataset.get("SeriesDate"), isotope.get("RadiopharmaceuticalStartTime"))
+        injected = _moment(series_date, elements.text("RadiopharmaceuticalStartTime"))
     return PetDose(
-        suv_type=str(dataset.get("SUVType") or "").strip().upper(),
-        decay_correction=str(dataset.get("DecayCorrection") or "").strip().upper(),
-        weight_kg=_positive(dataset.get("PatientWeight")),
-        dose_bq=_positive(isotope.get("RadionuclideTotalDose")),
-        half_life_s=_positive(isotope.get("RadionuclideHalfLife")),
+        suv_type=elements.text("SUVType").upper(),
+        decay_correction=elements.text("DecayCorrection").upper(),
+        weight_kg=_positive(elements.number("PatientWeight")),
+        dose_bq=_positive(elements.number("RadionuclideTotalDose")),
+        half_life_s=_positive(elements.number("RadionuclideHalfLife")),
         injected=injected,
         injected_without_date=time_alone and injected is not None,
-        series_start=series_start,
-        acquired=_moment(dataset.get("AcquisitionDate"), dataset.get("AcquisitionTime")),
-        philips_factor=_philips_factor(dataset),
+        series_start=_moment(series_date, series_time),
+        acquired=_moment(elements.text("AcquisitionDate"), elements.text("AcquisitionTime")),
+        philips_factor=_philips_factor(elements),
     )
 
 
@@ -149,27 +147,22 @@ def _elapsed_s(injected: datetime, series_start: datetime) -> float:
     return seconds if seconds >= 0 else seconds + timedelta(days=1).total_seconds()
 
 
-def _philips_factor(dataset: Any) -> float | None:
-    try:
-        return _positive(dataset.private_block(*PHILIPS_PET)[0x00].value)
-    except KeyError:
-        return None
+def _philips_factor(elements: Elements) -> float | None:
+    text = elements.private(*PHILIPS_PET).strip(b" \0")
+    return _positive(float(text)) if text else None
 
 
-def _positive(value: Any) -> float | None:
-    if value is None or value == "":
-        return None
-    number = float(value)
-    return number if math.isfinite(number) and number > 0 else None
+def _positive(number: float | None) -> float | None:
+    return number if number is not None and math.isfinite(number) and number > 0 else None
 
 
-def _moment(date: Any, time: Any) -> datetime | None:
+def _moment(date: str, time: str) -> datetime | None:
     """Join a date and a time of the header; None where one is absent."""
     if not date or not time:
         return None
-    return datetime.combine(DA(str(date)), TM(str(time)))
+    return datetime.combine(DA(date), TM(time))
 
 
-def _datetime(value: Any) -> datetime | None:
-    moment = DT(str(value)) if value else None
+def _datetime(value: str) -> datetime | None:
+    moment = DT(value) if value else None
     return datetime.combine(moment.date(), moment.time()) if moment else None

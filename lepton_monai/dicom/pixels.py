@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 
 from lepton_monai.core.errors import SeriesRefused
 from lepton_monai.core.findings import Finding
-from lepton_monai.dicom.dataset import foreign_file, pixel_bytes
+from lepton_monai.dicom.container import within
+from lepton_monai.dicom.file import PixelElement
 from lepton_monai.dicom.header import Header, PixelLayout
 from lepton_monai.dicom.tags import EXPLICIT_BIG, NATIVE
 
@@ -130,8 +131,7 @@ def read_pixels(header: Header) -> tuple[NDArray[Any], bool]:
     if finding and finding.severity == "refused":
         raise SeriesRefused(finding)
     try:
-        with foreign_file():
-            raw = _native(header) if header.layout.transfer_syntax_uid in NATIVE else _decoded(header)
+        raw = _native(header) if header.layout.transfer_syntax_uid in NATIVE else _decoded(header)
     except SeriesRefused:
         raise
     except Exception as error:  # the border: a decoder may raise anything
@@ -150,8 +150,9 @@ def _refused(header: Header, code: str, message: str) -> SeriesRefused:
 
 
 def _length_finding(header: Header) -> Finding | None:
-    layout, uid, path = header.layout, header.identity.series_uid, header.path
-    if layout.element is None:
+    layout, element = header.layout, header.pixels
+    uid, path = header.identity.series_uid, header.path
+    if element is None:
         return Finding("truncated_pixel_data", "The file has no pixel data.", uid, path)
     if layout.transfer_syntax_uid not in NATIVE:
         if header.placement.rows * header.placement.columns > MOST_PIXELS:
@@ -159,7 +160,7 @@ def _length_finding(header: Header) -> Finding | None:
             return Finding("bad_header", message, uid, path)
         return None
     expected = _expected_bytes(header)
-    there = min(layout.element.length or 0, layout.element.available)
+    there = min(element.length or 0, element.available)
     if there < expected:
         message = f"The pixel data are {there} bytes, {expected} are needed."
         return Finding("truncated_pixel_data", message, uid, path)
@@ -176,11 +177,11 @@ def _expected_bytes(header: Header) -> int:
 
 def _native(header: Header) -> NDArray[Any]:
     layout = header.layout
-    if layout.element is None:
+    if header.pixels is None:
         raise ValueError
-    content = pixel_bytes(header.path, layout.element)
+    content = _content(header, header.pixels)
     big = layout.transfer_syntax_uid == EXPLICIT_BIG
-    if big and layout.bits_allocated == 8 and layout.element.vr == "OW":
+    if big and layout.bits_allocated == 8 and header.pixels.vr == "OW":
         # Two pixels share a big-endian word: PS3.5 section 8.1.2 and annex A.3.
         content = np.frombuffer(content, ">u2").astype("<u2").tobytes()
     kind = np.dtype(f"{'>' if big else '<'}u{layout.bits_allocated // 8}")
@@ -190,9 +191,9 @@ def _native(header: Header) -> NDArray[Any]:
 
 def _decoded(header: Header) -> NDArray[Any]:
     layout = header.layout
-    if layout.element is None:
+    if header.pixels is None:
         raise ValueError
-    content = pixel_bytes(header.path, layout.element)
+    content = _content(header, header.pixels)
     fragments = []
     at = 0
     while content[at : at + 4] == _ITEM:
@@ -204,6 +205,12 @@ def _decoded(header: Header) -> NDArray[Any]:
         raise _refused(header, "truncated_pixel_data", "The compressed pixel data are cut.")
     # The first item is the offset table; a single frame is all of the others.
     return DECODERS[layout.transfer_syntax_uid](b"".join(fragments[1:]), header)
+
+
+def _content(header: Header, pixels: PixelElement) -> bytes:
+    """Read the value of Pixel Data, as long as it is stated or, encapsulated, to the end."""
+    length = pixels.available if pixels.length is None else pixels.length
+    return within(header.path, lambda container: container.read(length, pixels.offset))
 
 
 def _meaningful_bits(raw: NDArray[Any], layout: PixelLayout) -> NDArray[Any]:

@@ -49,7 +49,7 @@ def _on_geometry(headers: Sequence[Header], fit: Fit) -> Iterator[Finding]:
             message = f"{name} is {stated:g} mm, the positions are {found:.4g} mm apart."
             yield Finding("spacing_tag_disagrees", message)
             break
-    numbers = [header.acquisition.instance_number for header in headers]
+    numbers = [header.instance_number for header in headers]
     known = [number for number in numbers if number is not None]
     steps = np.diff(known)
     if len(known) < len(headers) or not ((steps > 0).all() or (steps < 0).all()):

@@ -11,15 +11,9 @@ from numpy.typing import ArrayLike, NDArray
 
 from lepton_monai.core.volume import Volume
 from lepton_monai.dicom import Series, read_series, scan
-from lepton_monai.dicom.dataset import PixelElement
-from lepton_monai.dicom.header import (
-    Acquisition,
-    Header,
-    Identity,
-    PixelLayout,
-    Placement,
-    ValueMapping,
-)
+from lepton_monai.dicom.file import PixelElement
+from lepton_monai.dicom.header import Acquisition, Header, PixelLayout, Placement, ValueMapping
+from lepton_monai.dicom.identity import Identity
 from lepton_monai.dicom.tags import EXPLICIT_LITTLE
 
 ROWS, COLUMNS = 37, 53
@@ -99,9 +93,11 @@ def _header(number: int, placement: Placement) -> Header:
     size = 2 * placement.rows * placement.columns
     return Header(
         path=Path(f"{number}"),
+        frame=0,
         modality="CT",
         description="",
         identity=Identity("P", "", "1.1", "1.2", f"1.2.{number + 1}", "1.2.840.10008.5.1.4.1.1.2", "1.3"),
+        instance_number=number,
         placement=placement,
         layout=PixelLayout(
             transfer_syntax_uid=EXPLICIT_LITTLE,
@@ -112,19 +108,18 @@ def _header(number: int, placement: Placement) -> Header:
             high_bit=15,
             signed=True,
             frames=1,
-            element=PixelElement(0, size, size, "OW"),
         ),
+        pixels=PixelElement(0, size, size, "OW"),
         values=ValueMapping(1.0, 0.0, "HU", "", False, False, None, None),
-        acquisition=_acquisition(number),
+        acquisition=_acquisition(),
         pet=None,
         has_preamble=True,
     )
 
 
-def _acquisition(number: int) -> Acquisition:
+def _acquisition() -> Acquisition:
     nothing: dict[str, Any] = {"temporal_position": None, "trigger_time_ms": None, "slices_declared": None}
     return Acquisition(
-        instance_number=number,
         acquisition_number=1,
         image_type=("ORIGINAL",),
         echo=(None, None),

@@ -15,8 +15,9 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID
 
 from lepton_monai.core.findings import Finding
-from lepton_monai.dicom.dataset import INFLATE_LIMIT_BYTES
-from lepton_monai.dicom.header import Annotation, Header, OtherObject, read_header
+from lepton_monai.dicom.annotation import Annotation
+from lepton_monai.dicom.container import INFLATE_LIMIT_BYTES
+from lepton_monai.dicom.header import Header, OtherObject, read_header
 from lepton_monai.dicom.pixels import read_stored
 from sample_data.junk import write_junk
 from tests.dicom.changed import change
@@ -65,7 +66,7 @@ def test_a_header_holds_what_was_written(tmp_path: Path) -> None:
         -1024.0,
         "HU",
     )
-    assert header.acquisition.instance_number == 4
+    assert header.instance_number == 4
     assert header.acquisition.slices_declared == 40
     assert header.acquisition.burned_in_annotation
     assert header.identity.patient_key == phantom.who.patient_id
@@ -264,7 +265,7 @@ def test_a_header_that_is_cut_anywhere_is_no_image_and_never_another_one(
         path.write_bytes(content[:end])
         found = read_header(path)
         if isinstance(found, Header):  # all but the pixels is there, or what comes last before them
-            assert found.layout.element is None
+            assert found.pixels is None
         else:
             assert isinstance(found, Finding)
 
@@ -346,8 +347,8 @@ def test_a_damaged_or_cut_stream_of_a_deflated_file_is_a_finding(tmp_path: Path)
         found = read_header(path)
         assert (
             not isinstance(found, Header)
-            or found.layout.element is None
-            or (found.layout.element.available < (found.layout.element.length or 0))
+            or found.pixels is None
+            or (found.pixels.available < (found.pixels.length or 0))
         )
 
 

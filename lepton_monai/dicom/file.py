@@ -1,0 +1,176 @@
+"""What is kept of a foreign file: the values of its header, of its frames, and where the pixels lie.
+
+This is the border for foreign DICOM headers: whatever a file does, :func:`parse_file` returns a value or a
+:class:`Finding`.
+"""
+
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from pydicom.multival import MultiValue
+
+from lepton_monai.core.errors import FileRefused
+from lepton_monai.core.findings import Finding
+from lepton_monai.dicom.container import Container, within
+from lepton_monai.dicom.dataset import bulk_position, foreign_file, parsed_dataset
+from lepton_monai.dicom.elements import KINDS, PRIVATE_GROUPS, TAGS, Elements, merged, packed, swapped
+from lepton_monai.dicom.walker import Walked, items, walk
+
+MOST_FRAMES = 1 << 17
+"""No object of the standard's image classes has more; a few bytes can claim any number."""
+
+_SHARED = TAGS["SharedFunctionalGroupsSequence"]
+_PER_FRAME = TAGS["PerFrameFunctionalGroupsSequence"]
+_ISOTOPES = TAGS["RadiopharmaceuticalInformationSequence"]
+_OF_OBJECTS = (TAGS["SOPClassUID"], TAGS["DirectoryRecordSequence"])
+
+
+@dataclass(frozen=True)
+class PixelElement:
+    """Where the value of Pixel Data lies.
+
+    Parameters
+    ----------
+    offset
+        Of its first byte in the file (in the inflated data set, where that is deflated).
+    length
+        As the file states it; None: encapsulated, without a length.
+    available
+        Bytes that are really there from the offset on.
+    vr
+        OB or OW; empty in implicit syntaxes.
+    """
+
+    offset: int
+    length: int | None
+    available: int
+    vr: str
+
+
+@dataclass(frozen=True, eq=False)
+class ParsedFile:
+    """What is kept of a file.
+
+    Parameters
+    ----------
+    elements
+        Of the data set.
+    frames
+        What each frame adds, where the object has functional groups (PS3.3 C.7.6.16); else empty.
+    transfer_syntax_uid
+        As the meta group says, or as the first element shows.
+    pixels
+        None: there are none.
+    has_preamble
+        As PS3.10 wants it.
+    """
+
+    elements: Elements
+    frames: tuple[Elements, ...]
+    transfer_syntax_uid: str
+    pixels: PixelElement | None
+    has_preamble: bool
+
+
+def parse_file(path: Path | str) -> ParsedFile | Finding:
+    """Parse a file up to its pixels.
+
+    Parameters
+    ----------
+    path
+        Any file.
+
+    Returns
+    -------
+    result
+        A finding (`not_dicom`, `empty_file`, `unreadable_file`, `nested_too_deep`, `inflate_limit`,
+        `bad_header`) where it can't be used.
+    """
+    try:
+        return within(path, _parsed)
+    except FileRefused as error:
+        return replace(error.finding, path=Path(path))
+    except RecursionError:
+        message = "Sequences are nested deeper than any real object."
+        return Finding("nested_too_deep", message, path=Path(path))
+    except Exception as error:  # noqa: BLE001 - the border: a foreign file may raise anything
+        reason = getattr(error, "strerror", None) or type(error).__name__
+        return Finding("unreadable_file", f"The file can't be read: {reason}.", path=Path(path))
+
+
+def _parsed(container: Container) -> ParsedFile:
+    if not container.little:
+        return _by_pydicom(container)
+    walked = walk(container.read, container.start, container.first, implicit=container.implicit)
+    if walked.is_unusual:
+        return _by_pydicom(container)
+    frames = _frames(container, walked)
+    pixels = None
+    if walked.pixels:
+        offset, length, vr = walked.pixels
+        pixels = PixelElement(offset, length, max(container.size - offset, 0), vr)
+    return _as_object(container, walked.elements, frames, pixels)
+
+
+def _as_object(
+    container: Container, elements: Elements, frames: tuple[Elements, ...], pixels: PixelElement | None
+) -> ParsedFile:
+    if any(tag in elements for tag in _OF_OBJECTS):
+        syntax = container.transfer_syntax_uid
+        return ParsedFile(elements, frames, syntax, pixels, container.has_preamble)
+    if container.has_preamble:
+        message = "The file starts as DICOM and holds no object: it may be cut."
+        raise FileRefused(Finding("unreadable_file", message))
+    raise FileRefused(Finding("not_dicom", "The file holds no DICOM object."))
+
+
+def _frames(container: Container, walked: Walked) -> tuple[Elements, ...]:
+    """Return what every frame adds; the values of the isotope join those of the data set."""
+    read, implicit = container.read, container.implicit
+    if _ISOTOPES in walked.sequences:
+        isotopes = items(read, *walked.sequences[_ISOTOPES], implicit=implicit)
+        walked.elements.update(next(isotopes, Elements()))
+    if _PER_FRAME not in walked.sequences:
+        return ()
+    shared: list[Elements] = []
+    if _SHARED in walked.sequences:
+        shared = list(items(read, *walked.sequences[_SHARED], implicit=implicit))[:1]
+    per_frame = items(read, *walked.sequences[_PER_FRAME], implicit=implicit)
+    return tuple(merged([*shared, one]) for _, one in zip(range(MOST_FRAMES), per_frame, strict=False))
+
+
+def _by_pydicom(container: Container) -> ParsedFile:
+    """Take the same values from a data set of pydicom: big endian, and kept values of another VR."""
+    with foreign_file():
+        dataset, encoding, end = parsed_dataset(container)
+        elements = _elements_of(dataset)
+        for isotope in (dataset.get("RadiopharmaceuticalInformationSequence") or [])[:1]:
+            elements.update(_elements_of(isotope))
+    if _PER_FRAME in elements:
+        raise FileRefused(Finding("bad_header", "Functional groups in an encoding that is not read."))
+    elements[TAGS["SpecificCharacterSet"]] = b"ISO_IR 192"
+    found = bulk_position(container, encoding, end)
+    pixels = PixelElement(*found) if found else None
+    return _as_object(container, elements, (), pixels)
+
+
+def _elements_of(dataset: Any) -> Elements:
+    elements = Elements()
+    for tag in TAGS.values():
+        element = dataset.get(swapped(tag))
+        if element is None:
+            continue
+        if tag not in KINDS:
+            elements[tag] = b""
+        elif element.value is not None:
+            values = list(element.value) if isinstance(element.value, MultiValue) else [element.value]
+            elements[tag] = packed(tag, [value for value in values if value != ""])
+    for group, creator in PRIVATE_GROUPS.items():
+        for block in range(0x10, 0x100):
+            reserved = dataset.get((group, block))
+            if reserved is not None and str(reserved.value).strip().encode("ascii", "replace") == creator:
+                found = dataset.get((group, block << 8))
+                elements[block << 16 | group] = creator
+                elements[block << 24 | group] = b"" if found is None else str(found.value).encode("ascii")
+    return elements

@@ -1,0 +1,312 @@
+"""The walker: from a file's first bytes to the values that we keep, without building what isn't returned.
+
+A data set is a chain of elements, each a tag, a length and a value (PS3.5 section 7.1). The walk follows
+the chain by the lengths, keeps what `elements.KEPT` names, skips the rest unread and stops at the pixels.
+"""
+
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from itertools import islice
+
+from lepton_monai.core.errors import FileRefused
+from lepton_monai.core.findings import Finding
+from lepton_monai.dicom.container import FIRST_READ, LONG_VRS, Read
+from lepton_monai.dicom.elements import KINDS, MACROS, PRIVATE_GROUPS, SEQUENCES, TAGS, Elements, swapped
+
+LONGEST_VALUE = 1 << 26
+"""No value that is walked into is longer: a sequence of undefined length has to be read to be skipped."""
+
+DEEPEST = 64
+"""Sequences nest no deeper in any object of the standard."""
+
+UNDEFINED = 0xFFFFFFFF
+
+
+def _code(vr: str) -> int:
+    return int.from_bytes(vr.encode("ascii"), "little")
+
+
+def _codes(vrs: str) -> frozenset[int]:
+    return frozenset(map(_code, vrs.split()))
+
+
+_TEXTS = _codes("AE AS CS DA DS DT IS LO LT PN SH ST TM UI")
+_BINARY = {vr: _codes(vr) for vr in ("UL", "FL", "FD")} | {"US": _codes("US SS")}
+_UNKNOWN = _code("UN")
+
+_VALUES: dict[int, frozenset[int]] = {tag: _BINARY.get(vr, _TEXTS) for tag, vr in KINDS.items()} | {
+    block << shift | group: _TEXTS
+    for group in PRIVATE_GROUPS
+    for block in range(0x10, 0x100)
+    for shift in (16, 24)
+}
+"""The VRs with a short head in which a kept value has the form that we decode; UN has it too."""
+
+_MACROS = frozenset(TAGS[keyword] for keyword in MACROS)
+_SEQUENCES = _MACROS.union(TAGS[keyword] for keyword in SEQUENCES)
+_FRAMES = TAGS["PerFrameFunctionalGroupsSequence"]
+_PIXELS = swapped(0x7FE00010)
+_STOPS = frozenset(
+    map(
+        swapped,
+        (
+            0x7FE00008,  # Float Pixel Data
+            0x7FE00009,  # Double Float Pixel Data
+            0x7FE00010,  # Pixel Data
+            0x30060039,  # ROI Contour Sequence: the bulk of an RTSTRUCT
+        ),
+    )
+)
+_FORMS = _VALUES | dict.fromkeys(_SEQUENCES | _STOPS, frozenset[int]())
+_ITEM = swapped(0xFFFEE000)
+_ENDS = frozenset(map(swapped, (0xFFFEE00D, 0xFFFEE0DD)))  # of an item, of a sequence
+_BEYOND, _STOP = -1, -2
+
+_explicit_head = struct.Struct("<IHH").unpack_from
+_two_numbers = struct.Struct("<II").unpack_from
+_one_number = struct.Struct("<I").unpack_from
+
+
+@dataclass
+class Walked:
+    """What a walk has found.
+
+    Parameters
+    ----------
+    elements
+        The kept values.
+    sequences
+        Offset and length of the value of each noted sequence; the length is None if undefined.
+    pixels
+        Offset and length of the value of Pixel Data, None if undefined, and its VR.
+    is_unusual
+        A kept value stands in a form that the walk doesn't decode; pydicom may.
+    """
+
+    elements: Elements = field(default_factory=Elements)
+    sequences: dict[int, tuple[int, int | None]] = field(default_factory=dict)
+    pixels: tuple[int, int | None, str] | None = None
+    is_unusual: bool = False
+
+
+def walk(read: Read, start: int, first: bytes, *, implicit: bool) -> Walked:
+    """Walk a little-endian data set up to its pixels, or to the end of a cut file.
+
+    Parameters
+    ----------
+    read
+        Gives more of the file.
+    start
+        Offset of the data set.
+    first
+        The file's first bytes, as far as they have been read.
+    implicit
+        The VRs are implicit: PS3.5 section 7.1.3.
+
+    Raises
+    ------
+    FileRefused
+        `nested_too_deep`.
+    """
+    walked = Walked()
+    step = _walk_implicit if implicit else _walk_explicit
+    window, base, at, size = first, 0, start, FIRST_READ
+    while True:
+        at = step(window, at, base, walked)
+        if at < 0:
+            return walked
+        rest = max(len(window) - at, 0)
+        # What didn't fit into one window gets a wider one.
+        size = size * 4 if rest else FIRST_READ
+        base += at
+        at = 0
+        window = read(size, base)
+        if len(window) <= rest or size > LONGEST_VALUE:
+            return walked
+
+
+def items(read: Read, offset: int, length: int | None, *, implicit: bool) -> Iterator[Elements]:
+    """Yield the kept values of every item of a noted sequence, those of its macros laid over them.
+
+    Parameters
+    ----------
+    read
+        Gives bytes of the file.
+    offset, length
+        Of the sequence's value; None: undefined.
+    implicit
+        The VRs are implicit.
+
+    Raises
+    ------
+    FileRefused
+        `bad_header`: the sequence is cut, longer than `LONGEST_VALUE`, or a value has an unusual form;
+        `nested_too_deep`.
+    """
+    value = read(LONGEST_VALUE if length is None else min(length, LONGEST_VALUE), offset)
+    if length is not None and len(value) < length:
+        message = f"A sequence of {length} bytes is cut."
+        raise FileRefused(Finding("bad_header", message))
+    for content in _items(value, implicit):
+        yield _flattened(content, implicit, 0)
+
+
+def _items(value: bytes, implicit: bool) -> Iterator[bytes]:
+    at = 0
+    while at + 8 <= len(value):
+        key, length = _two_numbers(value, at)
+        if key != _ITEM:
+            return
+        start = at + 8
+        at = start + length if length != UNDEFINED else _end_of(value, start, implicit)
+        if at == _BEYOND or at > len(value):
+            message = "An item of a sequence is cut."
+            raise FileRefused(Finding("bad_header", message))
+        yield value[start : at if length != UNDEFINED else at - 8]
+
+
+def _flattened(content: bytes, implicit: bool, depth: int) -> Elements:
+    if depth > DEEPEST:
+        raise _too_deep()
+    walked = Walked()
+    (_walk_implicit if implicit else _walk_explicit)(content, 0, 0, walked)
+    if walked.is_unusual:
+        message = "A value of a functional group has another form than the standard's."
+        raise FileRefused(Finding("bad_header", message))
+    for key, (offset, length) in walked.sequences.items():
+        if key in _MACROS:
+            nested = content[offset : None if length is None else offset + length]
+            for item in islice(_items(nested, implicit), 1):
+                walked.elements.update(_flattened(item, implicit, depth + 1))
+    return walked.elements
+
+
+def _too_deep() -> FileRefused:
+    return FileRefused(Finding("nested_too_deep", "Sequences are nested deeper than any real object."))
+
+
+def _walk_explicit(window: bytes, at: int, base: int, walked: Walked) -> int:
+    """Walk the elements that lie whole in the window; return where the next one starts, -1 at the end."""
+    # Local names and the order of the tests: this loop is most of the time of an index.
+    elements, form_of, head, size = walked.elements, _FORMS.get, _explicit_head, len(window)
+    last = size - 8
+    while at <= last:
+        key, vr, length = head(window, at)
+        form = form_of(key)
+        start = at + 8
+        if form is not None and vr in form:
+            end = start + length
+            if end > size:
+                return at
+            elements[key] = window[start:end]
+        elif form is None and vr not in LONG_VRS:
+            end = start + length
+        else:
+            end = _long(window, (at, key, vr, length), base, walked)
+            if end < 0:
+                return at if end == _BEYOND else -1
+        at = end
+    return at
+
+
+def _long(window: bytes, head: tuple[int, int, int, int], base: int, walked: Walked) -> int:
+    """Step over an element with a long head, or a noted one; return as :func:`_special`."""
+    at, key, vr, length = head
+    start = at + 8
+    if vr in LONG_VRS:
+        if start + 4 > len(window):
+            return _BEYOND
+        (length,) = _one_number(window, start)
+        start += 4
+    if key in _VALUES and vr == _UNKNOWN and length != UNDEFINED:
+        if start + length > len(window):
+            return _BEYOND
+        walked.elements[key] = window[start : start + length]
+    elif key in _FORMS:
+        return _special(window, (key, vr, start, length), base, walked)
+    elif length == UNDEFINED:
+        return _end_of(window, start, vr == _UNKNOWN)
+    return start + length
+
+
+def _walk_implicit(window: bytes, at: int, base: int, walked: Walked) -> int:
+    elements, size = walked.elements, len(window)
+    last = size - 8
+    while at <= last:
+        key, length = _two_numbers(window, at)
+        start = at + 8
+        if key in _VALUES and length != UNDEFINED:
+            end = start + length
+            if end > size:
+                return at
+            elements[key] = window[start:end]
+        elif key in _FORMS:
+            end = _special(window, (key, 0, start, length), base, walked)
+        else:
+            end = start + length if length != UNDEFINED else _end_of(window, start, implicit=True)
+        if end < 0:
+            return at if end == _BEYOND else -1
+        at = end
+    return at
+
+
+def _special(window: bytes, head: tuple[int, int, int, int], base: int, walked: Walked) -> int:
+    """Note a sequence or the pixels; return where the walk goes on, `_STOP`, or `_BEYOND` the window."""
+    key, vr, start, length = head
+    if key in _STOPS:
+        if key == _PIXELS:
+            name = vr.to_bytes(2, "little").decode("ascii", "replace") if vr else ""
+            walked.pixels = (base + start, None if length == UNDEFINED else length, name)
+        return _STOP
+    if key not in _SEQUENCES:
+        walked.is_unusual = True
+        return _STOP
+    if key == _FRAMES and walked.elements.text("Modality") == "SEG":
+        return _STOP  # the frames of a segmentation are the bulk of the file
+    end = start + length if length != UNDEFINED else _end_of(window, start, implicit=vr in {0, _UNKNOWN})
+    if end != _BEYOND:
+        walked.sequences[key] = (base + start, None if length == UNDEFINED else length)
+        walked.elements[key] = b""
+    return end
+
+
+def _end_of(window: bytes, at: int, implicit: bool) -> int:
+    """Return where a sequence or item of undefined length ends, `_BEYOND` if not in this window."""
+    depth = 1
+    while depth:
+        if at + 8 > len(window):
+            return _BEYOND
+        key, length = _two_numbers(window, at)
+        start = at + 8
+        if key in _ENDS:
+            depth -= 1
+            at = start
+            continue
+        if key != _ITEM and not implicit:
+            start, length = _explicit_length(window, at)
+            if start == _BEYOND:
+                return _BEYOND
+        if length == UNDEFINED:
+            depth += 1
+            if depth > 2 * DEEPEST:  # a sequence and its item
+                raise _too_deep()
+            length = 0
+        at = start + length
+    return at
+
+
+def _explicit_length(window: bytes, at: int) -> tuple[int, int]:
+    """Return where the value of an element starts and its length; `_BEYOND` if not in this window."""
+    _, vr, length = _explicit_head(window, at)
+    start = at + 8
+    if vr not in LONG_VRS:
+        return start, length
+    if start + 4 > len(window):
+        return _BEYOND, 0
+    (length,) = _one_number(window, start)
+    start += 4
+    if vr == _UNKNOWN and length == UNDEFINED:
+        # Inside, the VRs are implicit: PS3.5 section 6.2.2.
+        return _end_of(window, start, implicit=True), 0
+    return start, length
