@@ -13,7 +13,7 @@ from lepton_monai.core.findings import Finding
 from lepton_monai.core.patterns import matches
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms
-from lepton_monai.dicom import Index, Series, scan
+from lepton_monai.dicom import Index, RefusedSeries, Series, scan
 from lepton_monai.images.nifti import SUFFIXES, stem
 from lepton_monai.labels.labelset import LabelSet
 
@@ -51,7 +51,7 @@ class ImageChoice:
         """Say why a series isn't wanted; empty: it is."""
         if self.modality and series.modality != self.modality:
             return f"its modality is {series.modality}, {self.modality} is wanted"
-        if self.description and not matches(series.headers[0].description, self.description):
+        if self.description and not matches(series.description, self.description):
             return "its description doesn't match the pattern"
         return ""
 
@@ -130,9 +130,16 @@ def collect(data: DataChoice, pseudonyms: Pseudonyms, progress: Progress = SILEN
 
 def series_pseudonym(series: Series, pseudonyms: Pseudonyms) -> str:
     """Return the name that a series (or its part) has in everything that is written."""
-    identity = series.headers[0].identity
+    identity = series.identity
     parts = (identity.patient_key, identity.study_uid, identity.series_uid)
     return pseudonyms.of(series.modality, *parts, *([series.part] if series.part else []))
+
+
+def refused_pseudonym(refused: RefusedSeries, pseudonyms: Pseudonyms) -> str:
+    """Return the name that a refused series has in everything that is written."""
+    identity = refused.identity
+    parts = (identity.patient_key, identity.study_uid, identity.series_uid)
+    return pseudonyms.of(refused.modality or "OT", *parts)
 
 
 def _collect_dicom(index: Index, data: DataChoice, pseudonyms: Pseudonyms) -> Collection:
@@ -155,7 +162,7 @@ def _collect_dicom(index: Index, data: DataChoice, pseudonyms: Pseudonyms) -> Co
     for at, (series, name) in enumerate(zip(images, names, strict=True)):
         if series.uid in ambiguous:
             continue
-        if series.headers[0].acquisition.burned_in_annotation:
+        if any(finding.code == "burned_in_annotation" for finding in series.findings):
             message = "Burned-in annotation is flagged."
             findings.append((name, Finding("burned_in_annotation", message, series.uid)))
             continue
@@ -163,14 +170,14 @@ def _collect_dicom(index: Index, data: DataChoice, pseudonyms: Pseudonyms) -> Co
             message = f"No {' or '.join(kinds)} with a wanted label belongs to the series."
             findings.append((name, Finding("label_absent", message, series.uid)))
             continue
-        key = series.headers[0].identity.patient_key
-        if not series.headers[0].identity.patient_id:
+        key = series.identity.patient_key
+        if not series.identity.patient_id:
             findings.append((name, Finding("patient_id_absent", "PatientID is absent.", series.uid)))
         cases.append(
             Case(
                 pseudonym=name,
                 patient=pseudonyms.of("P", persons[key]),
-                patient_id=series.headers[0].identity.patient_id or key,
+                patient_id=series.identity.patient_id or key,
                 person=persons[key],
                 image=series,
                 label=matched.get(at),

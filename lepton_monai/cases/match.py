@@ -62,9 +62,7 @@ def _images_of(annotation: Annotation, images: Sequence[Series]) -> list[int]:
         return _by_instances(annotation, images, everywhere)
     frame = annotation.identity.frame_of_reference_uid
     same_frame = [
-        at
-        for at, one in enumerate(images)
-        if frame and one.headers[0].identity.frame_of_reference_uid == frame
+        at for at, one in enumerate(images) if frame and one.identity.frame_of_reference_uid == frame
     ]
     return same_frame if len(same_frame) == 1 else []
 

@@ -7,6 +7,7 @@ bytes read as one little-endian number, (0028,0010) is 0x00100028: that spares t
 
 import struct
 from collections.abc import Mapping, Sequence
+from itertools import accumulate, pairwise
 
 from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.datadict import dictionary_VR, tag_for_keyword
@@ -212,6 +213,28 @@ class Elements(dict[int, bytes]):
         if number is None:
             raise KeyError(keyword)
         return number
+
+
+def to_bytes(elements: Mapping[int, bytes]) -> bytes:
+    """Write values as the index keeps them: their number, tags, lengths and bytes."""
+    values = elements.values()
+    count = len(values)
+    return struct.pack(f"<H{2 * count}I", count, *elements, *map(len, values)) + b"".join(values)
+
+
+def from_bytes(content: bytes) -> Elements:
+    """Read what :func:`to_bytes` has written.
+
+    Raises
+    ------
+    struct.error
+        It is cut.
+    """
+    (count,) = struct.unpack_from("<H", content)
+    tags_and_lengths = struct.unpack_from(f"<{2 * count}I", content, 2)
+    ends = list(accumulate(tags_and_lengths[count:], initial=2 + 8 * count))
+    values = [content[start:end] for start, end in pairwise(ends)]
+    return Elements(zip(tags_and_lengths[:count], values, strict=True))
 
 
 def numbers(tag: int, raw: bytes) -> Vector:

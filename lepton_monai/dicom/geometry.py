@@ -38,7 +38,9 @@ class Fit:
     Parameters
     ----------
     grid
-        The grid along the slice normal.
+        The grid with the third column along the slice normal.
+    sheared
+        The grid with the third column free: exact for a stack that is regular and sheared.
     irregularity_mm
         Largest corner error with the third column free: gaps, jumps, other spacings.
     shear_mm
@@ -46,6 +48,7 @@ class Fit:
     """
 
     grid: Grid
+    sheared: Grid
     irregularity_mm: float
     shear_mm: float
 
@@ -57,16 +60,16 @@ def slice_normal(header: Header) -> NDArray[np.float64]:
     return np.asarray(normal / np.linalg.norm(normal), dtype=np.float64)
 
 
+def along_normal(headers: Sequence[Header]) -> NDArray[np.float64]:
+    """Return the position of every slice along the normal of the first, ``(n,)``, mm."""
+    return np.asarray(_positions(headers) @ slice_normal(headers[0]), dtype=np.float64)
+
+
 def in_order(headers: Sequence[Header]) -> list[Header]:
-    """Sort slices by their position along the normal of the first; ties by SOP instance UID."""
-    normal = slice_normal(headers[0])
-    return sorted(
-        headers,
-        key=lambda header: (
-            float(normal @ np.asarray(header.placement.position)),
-            header.identity.instance_uid,
-        ),
-    )
+    """Sort slices by their position along the normal of the first; ties by SOP instance UID and frame."""
+    along = along_normal(headers).tolist()
+    keys = [(along[at], one.identity.instance_uid, one.frame) for at, one in enumerate(headers)]
+    return [headers[at] for at in sorted(range(len(headers)), key=keys.__getitem__)]
 
 
 def same_position(first: Header, second: Header) -> bool:
@@ -75,22 +78,31 @@ def same_position(first: Header, second: Header) -> bool:
     return float(np.linalg.norm(gap)) < SAME_POSITION_MM
 
 
-def bad_geometry(header: Header) -> str:
-    """Say what is impossible about one slice's geometry, or nothing."""
-    placement = header.placement
-    numbers = (*placement.position, *placement.orientation)
-    spacing = (placement.row_spacing_mm, placement.column_spacing_mm)
-    if not np.isfinite(numbers).all() or np.abs(numbers).max() > FURTHEST_MM:
-        return "the position or orientation is not finite"
-    if any(not 0 < value < FURTHEST_MM for value in spacing):
-        return f"the pixel spacing is {spacing[0]} x {spacing[1]} mm"
-    row, column = np.split(np.asarray(placement.orientation), 2)
-    lengths = np.linalg.norm([row, column], axis=1)
-    if np.abs(lengths - 1).max() > 1e-3 or abs(float(row @ column)) > 1e-3:
-        return "row and column direction are not unit vectors at right angles"
-    if min(placement.rows, placement.columns) < 1:
-        return "the matrix is empty"
-    return ""
+def bad_geometry(headers: Sequence[Header]) -> tuple[Header, str] | None:
+    """Find the first slice whose geometry is impossible, and say what is; None: there is none."""
+    orientations = _orientations(headers)
+    numbers = np.concatenate([_positions(headers), orientations], axis=1)
+    spacings = _spacings(headers)
+    rows, columns = orientations[:, :3], orientations[:, 3:]
+    with np.errstate(all="ignore"):  # what isn't finite is found by comparing
+        is_finite = np.abs(numbers).max(axis=1) <= FURTHEST_MM
+        has_spacing = np.logical_and.reduce((spacings > 0) & (spacings < FURTHEST_MM), axis=1)
+        lengths = np.linalg.norm(orientations.reshape(-1, 2, 3), axis=2)
+        has_length_one = (np.abs(lengths - 1) <= 1e-3).all(axis=1)
+        cosines = np.abs((rows * columns).sum(axis=1))
+        is_square = np.logical_and(has_length_one, cosines <= 1e-3)
+    has_pixels = np.array([min(one.placement.rows, one.placement.columns) > 0 for one in headers])
+    sound = is_finite & has_spacing & is_square & has_pixels
+    if sound.all():
+        return None
+    at = int(np.flatnonzero(~sound)[0])
+    if not is_finite[at]:
+        return headers[at], "the position or orientation is not finite"
+    if not has_spacing[at]:
+        return headers[at], f"the pixel spacing is {spacings[at, 0]} x {spacings[at, 1]} mm"
+    if not is_square[at]:
+        return headers[at], "row and column direction are not unit vectors at right angles"
+    return headers[at], "the matrix is empty"
 
 
 def fit_stack(headers: Sequence[Header]) -> Fit:
@@ -112,8 +124,8 @@ def fit_stack(headers: Sequence[Header]) -> Fit:
     GeometryError
         Spacings so small or large that no grid comes of them, a lone slice without a thickness.
     """
-    positions = np.array([header.placement.position for header in headers])
-    in_plane = np.array([_in_plane_steps(header) for header in headers])  # (n, 3, 2)
+    positions = _positions(headers)
+    in_plane = _in_plane_steps(headers)
     mean_plane = _right_angled(in_plane)
     normal = np.cross(mean_plane[:, 0], mean_plane[:, 1])
     normal /= np.linalg.norm(normal)
@@ -121,7 +133,7 @@ def fit_stack(headers: Sequence[Header]) -> Fit:
     if len(headers) == 1:
         affine = _affine(mean_plane, normal * single_slice_spacing_mm(headers[0]), positions[0])
         error = _corner_error_mm(affine, shape, positions, in_plane)
-        return Fit(Grid(shape, affine), error, error)
+        return Fit(Grid(shape, affine), Grid(shape, affine), error, error)
     index = np.arange(len(headers), dtype=np.float64)
     centred = index - index.mean()
     free = centred @ positions / (centred @ centred)
@@ -130,7 +142,7 @@ def fit_stack(headers: Sequence[Header]) -> Fit:
         _affine(mean_plane, third, positions.mean(axis=0) - index.mean() * third) for third in (free, along)
     ]
     irregularity, shear = (_corner_error_mm(affine, shape, positions, in_plane) for affine in affines)
-    return Fit(Grid(shape, affines[1]), irregularity, shear)
+    return Fit(Grid(shape, affines[1]), Grid(shape, affines[0]), irregularity, shear)
 
 
 def single_slice_spacing_mm(header: Header) -> float:
@@ -198,13 +210,26 @@ def _irregular(headers: Sequence[Header], fit: Fit) -> Finding:
     return Finding("variable_spacing", message)
 
 
-def _in_plane_steps(header: Header) -> _Frames:
-    """Return the steps along ``i`` and ``j`` as columns ``(3, 2)``, mm."""
-    placement = header.placement
-    row, column = np.split(np.asarray(placement.orientation, dtype=np.float64), 2)
-    row, column = row / np.linalg.norm(row), column / np.linalg.norm(column)
+def _positions(headers: Sequence[Header]) -> _Frames:
+    return np.array([header.placement.position for header in headers], dtype=np.float64)
+
+
+def _orientations(headers: Sequence[Header]) -> _Frames:
+    return np.array([header.placement.orientation for header in headers], dtype=np.float64)
+
+
+def _spacings(headers: Sequence[Header]) -> _Frames:
+    """Return row and column spacing ``(n, 2)``, mm."""
+    placements = [header.placement for header in headers]
+    return np.array([(one.row_spacing_mm, one.column_spacing_mm) for one in placements], dtype=np.float64)
+
+
+def _in_plane_steps(headers: Sequence[Header]) -> _Frames:
+    """Return every slice's steps along ``i`` and ``j`` as columns, ``(n, 3, 2)``, mm."""
+    axes = _orientations(headers).reshape(-1, 2, 3)
+    axes = axes / np.linalg.norm(axes, axis=2, keepdims=True)
     # i runs along a row, from column to column; j from row to row.
-    return np.stack([row * placement.column_spacing_mm, column * placement.row_spacing_mm], axis=1)
+    return np.asarray((axes * _spacings(headers)[:, ::-1, None]).transpose(0, 2, 1), dtype=np.float64)
 
 
 def _right_angled(in_plane: _Frames) -> _Frames:

@@ -83,13 +83,13 @@ class Header:
 
     Parameters
     ----------
-    path, frame
-        The file, and the number of the frame in it from 0 on.
+    file, frame
+        The path of the file, and the number of the frame in it from 0 on.
     pixels
         Where the pixel data of all frames of the file lie; None: there are none.
     """
 
-    path: Path
+    file: str
     frame: int
     modality: str
     description: str
@@ -102,6 +102,11 @@ class Header:
     acquisition: Acquisition
     pet: PetDose | None
     has_preamble: bool
+
+    @property
+    def path(self) -> Path:
+        """Of the file."""
+        return Path(self.file)
 
 
 @dataclass(frozen=True)
@@ -136,20 +141,20 @@ def read_header(path: Path) -> Header | Annotation | OtherObject | Finding:
     return headers if isinstance(headers, Finding) else headers[0]
 
 
-def not_an_image(parsed: ParsedFile, path: Path) -> Annotation | OtherObject | Finding | None:
+def not_an_image(parsed: ParsedFile, path: Path | str) -> Annotation | OtherObject | Finding | None:
     """Say what a file is that holds no image; None: an image."""
     elements = parsed.elements
     if TAGS["DirectoryRecordSequence"] in elements:
-        return OtherObject(path, "DICOMDIR")
+        return OtherObject(Path(path), "DICOMDIR")
     if not is_uid(elements.text("SeriesInstanceUID")) or not is_uid(elements.text("SOPInstanceUID")):
-        return Finding("bad_uid", "The series or instance UID is no UID.", path=path)
+        return Finding("bad_uid", "The series or instance UID is no UID.", path=Path(path))
     modality = elements.text("Modality").upper()
     if modality in LABEL_MODALITIES:
-        return _annotation(elements, path, modality)
+        return _annotation(elements, Path(path), modality)
     class_uid = elements.text("SOPClassUID")
     kind = NOT_IMAGES.get(class_uid)
     if kind or (TAGS["Rows"] not in elements and class_uid not in CLASSIC):
-        return OtherObject(path, kind or modality or "unknown object")
+        return OtherObject(Path(path), kind or modality or "unknown object")
     return None
 
 
@@ -163,7 +168,7 @@ def _annotation(elements: Elements, path: Path, modality: str) -> Annotation | F
         return _bad_header(error, path)
 
 
-def headers_of(parsed: ParsedFile, path: Path) -> Sequence[Header] | Finding:
+def headers_of(parsed: ParsedFile, path: Path | str) -> Sequence[Header] | Finding:
     """Describe every frame of an image.
 
     Returns
@@ -174,7 +179,7 @@ def headers_of(parsed: ParsedFile, path: Path) -> Sequence[Header] | Finding:
     try:
         return _headers(parsed, path)
     except Exception as error:  # noqa: BLE001 - the border: any value of a foreign file may be rubbish
-        return _bad_header(error, path)
+        return _bad_header(error, Path(path))
 
 
 def _bad_header(error: Exception, path: Path) -> Finding:
@@ -182,7 +187,7 @@ def _bad_header(error: Exception, path: Path) -> Finding:
     return Finding("bad_header", message, path=path)
 
 
-def _headers(parsed: ParsedFile, path: Path) -> Sequence[Header] | Finding:
+def _headers(parsed: ParsedFile, path: Path | str) -> Sequence[Header] | Finding:
     elements = parsed.elements
     header = _header(parsed, elements, path, 0)
     if isinstance(header, Header):
@@ -190,7 +195,7 @@ def _headers(parsed: ParsedFile, path: Path) -> Sequence[Header] | Finding:
     return header
 
 
-def _header(parsed: ParsedFile, elements: Elements, path: Path, frame: int) -> Header | Finding:
+def _header(parsed: ParsedFile, elements: Elements, path: Path | str, frame: int) -> Header | Finding:
     get = elements.get
     layout = _layout(parsed.transfer_syntax_uid, tuple(map(get, _LAYOUT)))
     acquisition = _acquisition(tuple(map(get, _ACQUISITION)))
@@ -203,10 +208,10 @@ def _header(parsed: ParsedFile, elements: Elements, path: Path, frame: int) -> H
         problem = ("no_position", "The image has no position in space.")
     if problem is not None or position is None or plane is None:
         code, message = problem or ("no_position", "")
-        return Finding(code, message, identity.series_uid, path)
+        return Finding(code, message, identity.series_uid, Path(path))
     modality, description, is_pet = _kind(tuple(map(get, _KIND)))
     return Header(
-        path,
+        str(path),
         frame,
         modality,
         description,

@@ -1,18 +1,38 @@
 """What lies in a folder: every file looked at once, every series with its volumes or the reason why not."""
 
+import json
 import os
-from collections import defaultdict
+import sqlite3
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
-from lepton_monai.core.errors import InputError
 from lepton_monai.core.findings import Finding
-from lepton_monai.core.patterns import matches
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.dicom.annotation import Annotation
-from lepton_monai.dicom.header import Header, OtherObject, read_header
-from lepton_monai.dicom.series import RefusedSeries, Series, volumes_of
+from lepton_monai.dicom.file import parse_file
+from lepton_monai.dicom.header import OtherObject, not_an_image
+from lepton_monai.dicom.identity import Identity
+from lepton_monai.dicom.series import RefusedSeries, Series
+from lepton_monai.dicom.store import (
+    FileRow,
+    KnownFile,
+    Store,
+    add_files,
+    forget_files,
+    forget_unseen_folders,
+    image_columns,
+    known_files,
+    next_visit,
+)
+from lepton_monai.dicom.tree import Tree
+from lepton_monai.dicom.volumes import make_volumes, path_of, read_volumes
+
+FILES_AT_ONCE = 500
+"""Rows that are written together: a start that is killed loses no more."""
+
+_NO_IMAGE = (None, None, None, None, None, None)
 
 
 @dataclass(frozen=True)
@@ -51,6 +71,7 @@ def scan(
     exclude: Sequence[str] = (),
     *,
     follow_links: bool = False,
+    database: Path | None = None,
     progress: Progress = SILENT,
 ) -> Index:
     """Look through folders for DICOM.
@@ -63,6 +84,9 @@ def scan(
         Patterns of names, or of paths below a root, that are passed over.
     follow_links
         Follow symbolic links; a circle is noticed.
+    database
+        The index to use: a file that it holds unchanged isn't read again. An index is of one set of
+        folders; given others, it forgets the first. None: a temporary one.
     progress
         Told of every file.
 
@@ -75,91 +99,117 @@ def scan(
     ------
     InputError
         A root doesn't exist.
+    MachineError
+        The index can't be written.
     """
-    walk = _Walk(tuple(exclude), follow_links)
-    files = sorted({path for root in roots for path in walk.files(root)})
-    findings = list(walk.findings)
-    headers: dict[str, list[Header]] = defaultdict(list)
+    tree = Tree(roots, exclude, follow_links=follow_links)
+    store = Store(database)
+    with store.writing() as connection:
+        findings = _take_in(tree, connection, progress)
+        stale = [uid for (uid,) in connection.execute("SELECT series_uid FROM stale ORDER BY series_uid")]
+        for uid in progress.track(stale, "checking series", len(stale)):
+            make_volumes(connection, uid)
+            connection.execute("DELETE FROM stale WHERE series_uid = ?", (uid,))
+    return _index(store, tree, findings)
+
+
+def _take_in(tree: Tree, connection: sqlite3.Connection, progress: Progress) -> list[Finding]:
+    """Bring the rows of files up to date; return what can't be looked at."""
+    visit = next_visit(connection)
+    rows: list[FileRow] = []
+    findings: list[Finding] = []
+    looked_at = _looked_at(tree, connection, visit)
+    for folder, entry, known in progress.track(looked_at, "reading headers", tree.count()):
+        try:
+            status = entry.stat()
+        except OSError as error:
+            message = f"The entry can't be read: {error.strerror}."
+            findings.append(Finding("unreadable_file", message, path=Path(entry.path)))
+            continue
+        state = (status.st_size, status.st_mtime_ns, status.st_ino)
+        if known is not None and known.state == state:
+            continue
+        if known is not None:
+            forget_files(connection, [known])
+        rows.append((folder, os.fsencode(entry.name), *state, *_columns(entry.path)))
+        if len(rows) == FILES_AT_ONCE:
+            add_files(connection, rows)
+            rows = []
+    add_files(connection, rows)
+    forget_unseen_folders(connection, visit)
+    return [*tree.findings, *findings]
+
+
+def _looked_at(
+    tree: Tree, connection: sqlite3.Connection, visit: int
+) -> Iterator[tuple[int, "os.DirEntry[str]", KnownFile | None]]:
+    """Yield every file with its folder's id and what is known of it; forget those that are gone."""
+    for path, entries in tree.folders():
+        folder, known = known_files(connection, path, visit)
+        for entry in entries:
+            yield folder, entry, known.pop(os.fsencode(entry.name), None)
+        forget_files(connection, known.values())
+
+
+def _columns(path: str) -> FileRow:
+    """Read a file; return the columns from `kind` on."""
+    parsed = parse_file(path)
+    if isinstance(parsed, Finding):
+        return ("finding", json.dumps([parsed.code, parsed.message]), *_NO_IMAGE)
+    other = not_an_image(parsed, path)
+    if other is None:
+        return ("image", None, *image_columns(parsed))
+    if isinstance(other, Finding):
+        return ("finding", json.dumps([other.code, other.message]), *_NO_IMAGE)
+    if isinstance(other, OtherObject):
+        return ("other", other.kind, *_NO_IMAGE)
+    content = asdict(other) | {
+        "path": None,
+        "referenced_instance_uids": sorted(other.referenced_instance_uids),
+    }
+    return ("label", json.dumps(content), *_NO_IMAGE)
+
+
+def _index(store: Store, tree: Tree, findings: Sequence[Finding]) -> Index:
+    series, refused = read_volumes(store)
     annotations: list[Annotation] = []
     others: list[OtherObject] = []
-    for path in progress.track(files, "reading headers", len(files)):
-        found = read_header(path)
-        if isinstance(found, Header):
-            headers[found.identity.series_uid].append(found)
-        elif isinstance(found, Annotation):
-            annotations.append(found)
-        elif isinstance(found, OtherObject):
-            others.append(found)
-        else:
-            findings.append(found)
-    series: list[Series] = []
-    refused: list[RefusedSeries] = []
-    for uid in progress.track(sorted(headers), "checking series", len(headers)):
-        some, none = volumes_of(headers[uid])
-        series += some
-        refused += none
+    about_files: list[Finding] = []
+    with store.reading() as connection:
+        (files,) = connection.execute("SELECT count(*) FROM files").fetchone()
+        rows = connection.execute(
+            "SELECT kind, detail, folders.path, name FROM files JOIN folders ON folder = folders.id"
+            " WHERE kind != 'image' UNION ALL"
+            " SELECT 'finding', json_array(code, message, findings.series_uid), folders.path, name"
+            " FROM findings JOIN files ON file = files.id JOIN folders ON folder = folders.id"
+            " WHERE volume IS NULL ORDER BY 3, 4"
+        )
+        for kind, detail, folder, name in rows:
+            path = path_of(folder, name)
+            if kind == "label":
+                annotations.append(_annotation(json.loads(detail), path))
+            elif kind == "other":
+                others.append(OtherObject(path, detail))
+            else:
+                code, message, *uid = json.loads(detail)
+                about_files.append(Finding(code, message, uid[0] if uid else None, path))
     return Index(
-        roots=tuple(roots),
-        series=tuple(sorted(series, key=_place)),  # stable: parts stay in their order
-        refused=tuple(sorted(refused, key=lambda one: (one.patient_key, one.study_uid, one.uid))),
+        roots=tree.roots,
+        series=tuple(series),
+        refused=tuple(refused),
         annotations=tuple(annotations),
         others=tuple(others),
-        findings=tuple(findings),
-        files=len(files),
+        findings=(*findings, *about_files),
+        files=files,
     )
 
 
-def _place(series: Series) -> tuple[str, str, str]:
-    identity = series.headers[0].identity
-    return identity.patient_key, identity.study_uid, identity.series_uid
-
-
-class _Walk:
-    """Walks folders and notes what it can't enter."""
-
-    def __init__(self, exclude: tuple[str, ...], follow_links: bool) -> None:
-        self.exclude = exclude
-        self.follow_links = follow_links
-        self.findings: list[Finding] = []
-        self._entered: set[tuple[int, int]] = set()
-
-    def files(self, root: Path) -> Iterator[Path]:
-        """Yield every file at or below a root."""
-        if not root.exists():
-            message = f"{root} doesn't exist."
-            raise InputError(message)
-        if root.is_file():
-            yield root
-            return
-        waiting = [root]
-        while waiting:
-            for entry in self._entries(waiting.pop()):
-                path = Path(entry.path)
-                below = str(path.relative_to(root))
-                if any(matches(entry.name, one) or matches(below, one) for one in self.exclude):
-                    continue
-                if entry.is_symlink() and not self.follow_links:
-                    message = "A symbolic link is not followed."
-                    self.findings.append(Finding("symbolic_link", message, path=path))
-                    continue
-                try:
-                    if entry.is_dir():
-                        waiting.append(path)
-                    elif entry.is_file():
-                        yield path
-                except OSError as error:  # a link to itself, a device that is gone
-                    message = f"The entry can't be read: {error.strerror}."
-                    self.findings.append(Finding("unreadable_file", message, path=path))
-
-    def _entries(self, folder: Path) -> list[os.DirEntry[str]]:
-        """List a folder in order; nothing where it was listed before or can't be read."""
-        try:
-            state = folder.stat()
-            if (state.st_dev, state.st_ino) in self._entered:
-                return []
-            self._entered.add((state.st_dev, state.st_ino))
-            return sorted(os.scandir(folder), key=lambda entry: os.fsencode(entry.name))
-        except OSError as error:
-            message = f"The folder can't be read: {error.strerror}."
-            self.findings.append(Finding("unreadable_folder", message, path=folder))
-            return []
+def _annotation(content: dict[str, Any], path: Path) -> Annotation:
+    return Annotation(
+        path=path,
+        modality=content["modality"],
+        identity=Identity(**content["identity"]),
+        referenced_series_uids=tuple(content["referenced_series_uids"]),
+        referenced_instance_uids=frozenset(content["referenced_instance_uids"]),
+        region_names=tuple(tuple(names) for names in content["region_names"]),
+    )

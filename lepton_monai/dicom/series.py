@@ -8,8 +8,7 @@ import math
 from collections import defaultdict
 from collections.abc import Callable, Hashable, Iterable, Sequence
 from dataclasses import dataclass, replace
-from itertools import combinations, pairwise
-from pathlib import Path
+from itertools import combinations
 from typing import Any
 
 import numpy as np
@@ -20,6 +19,7 @@ from lepton_monai.core.grid import Grid
 from lepton_monai.core.volume import Unit
 from lepton_monai.dicom import geometry
 from lepton_monai.dicom.header import Header
+from lepton_monai.dicom.identity import Identity
 from lepton_monai.dicom.pixels import pixel_finding, read_stored
 from lepton_monai.dicom.remarks import remarks
 from lepton_monai.dicom.values import rescale_refusal, scale_of
@@ -47,6 +47,8 @@ class Series:
     ----------
     headers
         One a slice, in the order of `k`: the map from slice to file and SOP instance.
+    identity, modality, description
+        Of the first slice.
     grid
         Of the volume.
     unit
@@ -59,7 +61,10 @@ class Series:
         How far the slices' corners lie from the grid: see `geometry.Fit`.
     """
 
-    headers: tuple[Header, ...]
+    headers: Sequence[Header]
+    identity: Identity
+    modality: str
+    description: str
     grid: Grid
     unit: Unit
     factor: float
@@ -71,12 +76,7 @@ class Series:
     @property
     def uid(self) -> str:
         """The series instance UID."""
-        return self.headers[0].identity.series_uid
-
-    @property
-    def modality(self) -> str:
-        """CT, MR, PT, ..."""
-        return self.headers[0].modality
+        return self.identity.series_uid
 
     def __str__(self) -> str:
         """Return a line that names nobody: MONAI writes it as the file name into its meta data."""
@@ -85,14 +85,27 @@ class Series:
 
 @dataclass(frozen=True)
 class RefusedSeries:
-    """A series, or a part of one, that makes no volume, and why."""
+    """A series, or a part of one, that makes no volume, and why.
 
-    uid: str
+    Parameters
+    ----------
+    headers
+        In no order.
+    identity, modality
+        Of the first of them.
+    finding
+        The reason.
+    """
+
+    headers: Sequence[Header]
+    identity: Identity
     modality: str
-    patient_key: str
-    study_uid: str
-    files: tuple[Path, ...]
     finding: Finding
+
+    @property
+    def uid(self) -> str:
+        """The series instance UID."""
+        return self.identity.series_uid
 
 
 def volumes_of(headers: Iterable[Header]) -> tuple[list[Series], list[RefusedSeries]]:
@@ -108,9 +121,11 @@ def volumes_of(headers: Iterable[Header]) -> tuple[list[Series], list[RefusedSer
     series, refused
         What can be used, and what can't with the finding that says why.
     """
-    slices = sorted(headers, key=lambda header: (header.identity.instance_uid, str(header.path)))
+    slices = sorted(headers, key=lambda header: (header.identity.instance_uid, header.file))
     series: list[Series] = []
     refused: list[RefusedSeries] = []
+    if not slices:
+        return [], []
     try:
         slices, notes = _without_double_instances(slices)
         _require_sound_slices(slices)
@@ -135,14 +150,7 @@ def volumes_of(headers: Iterable[Header]) -> tuple[list[Series], list[RefusedSer
 def _refused(headers: Sequence[Header], finding: Finding) -> RefusedSeries:
     first = headers[0]
     named = replace(finding, series_uid=first.identity.series_uid)
-    return RefusedSeries(
-        uid=first.identity.series_uid,
-        modality=first.modality,
-        patient_key=first.identity.patient_key,
-        study_uid=first.identity.study_uid,
-        files=tuple(header.path for header in headers),
-        finding=named,
-    )
+    return RefusedSeries(tuple(headers), first.identity, first.modality, named)
 
 
 def _without_double_instances(headers: list[Header]) -> tuple[list[Header], list[Finding]]:
@@ -153,7 +161,7 @@ def _without_double_instances(headers: list[Header]) -> tuple[list[Header], list
         first = kept.setdefault(header.identity.instance_uid, header)
         if first is header:
             continue
-        same = replace(header, path=first.path, layout=first.layout, pixels=first.pixels) == first
+        same = replace(header, file=first.file, layout=first.layout, pixels=first.pixels) == first
         if not same or not _same_pixels(first, header):
             message = "Two files with one SOP instance UID hold different images."
             raise SeriesRefused(Finding("conflicting_instance", message, path=header.path))
@@ -165,11 +173,12 @@ def _without_double_instances(headers: list[Header]) -> tuple[list[Header], list
 
 
 def _require_sound_slices(headers: Sequence[Header]) -> None:
+    bad = geometry.bad_geometry(headers)
+    if bad:
+        header, problem = bad
+        message = f"In one slice {problem}."
+        raise SeriesRefused(Finding("bad_geometry", message, path=header.path))
     for header in headers:
-        problem = geometry.bad_geometry(header)
-        if problem:
-            message = f"In one slice {problem}."
-            raise SeriesRefused(Finding("bad_geometry", message, path=header.path))
         finding = pixel_finding(header)
         if finding and finding.severity == "refused":
             raise SeriesRefused(finding)
@@ -179,14 +188,7 @@ def _by_plane(
     headers: list[Header],
 ) -> tuple[list[list[Header]], list[tuple[list[Header], Finding]], list[Finding]]:
     """Part slices of other orientation or matrix; lone ones beside a stack are localizers."""
-    groups: list[list[Header]] = []
-    for header in headers:
-        for group in groups:
-            if _same_plane(group[0], header):
-                group.append(header)
-                break
-        else:
-            groups.append([header])
+    groups = _planes(headers)
     if len(groups) == 1:
         return groups, [], []
     largest = max(len(group) for group in groups)
@@ -218,12 +220,18 @@ def _is_localizer(group: Sequence[Header], largest: int) -> bool:
     return len(group) < largest and (flagged or len(group) == 1)
 
 
-def _same_plane(first: Header, second: Header) -> bool:
-    one, other = first.placement, second.placement
-    if (one.rows, one.columns) != (other.rows, other.columns):
-        return False
-    difference = np.subtract(one.orientation, other.orientation)
-    return float(np.abs(difference).max()) < SAME_DIRECTION
+def _planes(headers: list[Header]) -> list[list[Header]]:
+    """Part slices by matrix and direction, in the order in which each comes up."""
+    orientations = np.array([header.placement.orientation for header in headers])
+    sizes = np.array([(header.placement.rows, header.placement.columns) for header in headers])
+    groups: list[list[Header]] = []
+    left = np.arange(len(headers))
+    while len(left):
+        turned = np.abs(orientations[left] - orientations[left[0]]).max(axis=1) >= SAME_DIRECTION
+        other = turned | (sizes[left] != sizes[left[0]]).any(axis=1)
+        groups.append([headers[at] for at in left[~other]])
+        left = left[other]
+    return groups
 
 
 def _stacks(headers: list[Header]) -> tuple[list[list[Header]], list[Finding]]:
@@ -261,24 +269,25 @@ def _why_no_stack(ordered: Sequence[Header]) -> Finding | None:
         low, high = min(spacings), max(spacings)
         message = f"Pixel spacings run from {low[0]:g} x {low[1]:g} to {high[0]:g} x {high[1]:g} mm."
         return Finding("mixed_pixel_spacing", message)
-    for first, second in pairwise(ordered):
-        if _same_place_along(first, second):
-            message = "Two slices lie at one position with other pixels; no tag tells them apart."
-            return Finding("conflicting_duplicate", message, path=second.path)
+    doubled = _doubled(ordered)
+    if doubled is not None:
+        message = "Two slices lie at one position with other pixels; no tag tells them apart."
+        return Finding("conflicting_duplicate", message, path=doubled.path)
     return geometry.refusal(ordered, geometry.fit_stack(ordered)) or rescale_refusal(ordered)
 
 
-def _same_place_along(first: Header, second: Header) -> bool:
-    gap = np.subtract(second.placement.position, first.placement.position)
-    return abs(float(gap @ geometry.slice_normal(first))) < geometry.SAME_POSITION_MM
+def _doubled(ordered: Sequence[Header]) -> Header | None:
+    """Return the first slice in order that lies at the position of the one before it."""
+    gaps = np.diff(geometry.along_normal(ordered))
+    at = np.flatnonzero(np.abs(gaps) < geometry.SAME_POSITION_MM)
+    return ordered[int(at[0]) + 1] if len(at) else None
 
 
 def _split_by_keys(ordered: list[Header]) -> tuple[list[list[Header]], list[Finding]] | None:
     """Part by the first keys, alone or nested, that make every part a regular stack."""
     telling = [code for code, key in SPLIT_KEYS.items() if len({key(header) for header in ordered}) > 1]
-    doubled = any(_same_place_along(first, second) for first, second in pairwise(ordered))
     # A series with a hole could be cut at the hole into stumps of two, which always fit.
-    fewest = 2 if doubled else 3
+    fewest = 3 if _doubled(ordered) is None else 2
     for depth in (1, 2, 3):
         for codes in combinations(telling, depth):
             parts = _parts(ordered, codes)
@@ -334,6 +343,9 @@ def _series(ordered: list[Header], notes: Sequence[Finding]) -> Series:
     findings = (*notes, *remarks(ordered, fit), *scale.findings)
     return Series(
         headers=tuple(ordered),
+        identity=ordered[0].identity,
+        modality=ordered[0].modality,
+        description=ordered[0].description,
         grid=fit.grid,
         unit=scale.unit,
         factor=scale.factor,

@@ -35,6 +35,16 @@ class Scale:
 
 def rescale_refusal(headers: Sequence[Header]) -> Finding | None:
     """Say why the rescale of a series can't be used; None: it can."""
+    # Slices that share one mapping are judged once.
+    distinct = list(
+        {(id(header.values), header.modality, _suv_type(header)): header for header in headers}.values()
+    )
+    if _refusal(distinct) is None:
+        return None
+    return _refusal(headers)
+
+
+def _refusal(headers: Sequence[Header]) -> Finding | None:
     pairs = [(header.values.slope, header.values.intercept) for header in headers]
     for header, pair in zip(headers, pairs, strict=True):
         bad = [value for value in pair if value is not None and not math.isfinite(value)]
@@ -54,6 +64,10 @@ def rescale_refusal(headers: Sequence[Header]) -> Finding | None:
         message = f"The slices hold values in {len(units)} units: {units[0]}, {units[1]}."
         return Finding("bad_rescale", message)
     return None
+
+
+def _suv_type(header: Header) -> str:
+    return header.pet.suv_type if header.pet else ""
 
 
 def _way(header: Header) -> str:

@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 from pydicom.dataelem import RawDataElement
 from pydicom.multival import MultiValue
 
-from lepton_monai.core.errors import LabelError, LeptonError
+from lepton_monai.core.errors import FileRefused, LabelError, LeptonError
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.grid import Grid
 from lepton_monai.dicom.dataset import foreign_file, read_whole
@@ -64,6 +64,9 @@ def read_structures(path: Path) -> tuple[Structure, ...]:
             names = _by_number(_items(dataset, "StructureSetROISequence"), "ROINumber")
             drawn = _by_number(_items(dataset, "ROIContourSequence"), "ReferencedROINumber")
             return tuple(_structure(roi, drawn.get(number)) for number, roi in names.items())
+    except FileRefused as error:
+        message = f"The RTSTRUCT can't be read: {error.finding.message}"
+        raise LabelError(message) from error
     except LeptonError:
         raise
     except Exception as error:  # the border: a foreign file may raise anything

@@ -7,7 +7,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from lepton_monai.core.errors import LabelError, LeptonError
+from lepton_monai.core.errors import FileRefused, LabelError, LeptonError
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.grid import Grid
 from lepton_monai.dicom.dataset import foreign_file, read_whole
@@ -43,6 +43,9 @@ def read_segments(path: Path, grid: Grid) -> Regions:
     try:
         with foreign_file():
             return _regions(read_whole(path), grid)
+    except FileRefused as error:
+        message = f"The SEG can't be read: {error.finding.message}"
+        raise LabelError(message) from error
     except LeptonError:
         raise
     except Exception as error:  # the border: a foreign file may raise anything

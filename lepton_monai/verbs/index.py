@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from lepton_monai.cases.collect import series_pseudonym
+from lepton_monai.cases.collect import refused_pseudonym, series_pseudonym
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
@@ -102,7 +102,7 @@ def report(found: Index, pseudonyms: Pseudonyms) -> IndexReport:
 
 
 def _usable(series: Series, pseudonyms: Pseudonyms) -> SeriesRow:
-    identity = series.headers[0].identity
+    identity = series.identity
     return SeriesRow(
         name=series_pseudonym(series, pseudonyms),
         patient=pseudonyms.of("P", identity.patient_key),
@@ -118,13 +118,12 @@ def _usable(series: Series, pseudonyms: Pseudonyms) -> SeriesRow:
 
 
 def _refused(refused: RefusedSeries, pseudonyms: Pseudonyms) -> SeriesRow:
-    parts = (refused.patient_key, refused.study_uid, refused.uid)
     return SeriesRow(
-        name=pseudonyms.of(refused.modality or "OT", *parts),
-        patient=pseudonyms.of("P", refused.patient_key),
-        study=pseudonyms.of("ST", refused.patient_key, refused.study_uid),
+        name=refused_pseudonym(refused, pseudonyms),
+        patient=pseudonyms.of("P", refused.identity.patient_key),
+        study=pseudonyms.of("ST", refused.identity.patient_key, refused.identity.study_uid),
         modality=refused.modality,
-        slices=len(refused.files),
+        slices=len(refused.headers),
         spacing_mm=None,
         unit="",
         irregularity_mm=None,

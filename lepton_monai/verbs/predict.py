@@ -9,7 +9,7 @@ from typing import Any
 
 from lepton_monai import __version__
 from lepton_monai.cases.case import Case, load_image
-from lepton_monai.cases.collect import ImageChoice, nifti_files, series_pseudonym
+from lepton_monai.cases.collect import ImageChoice, nifti_files, refused_pseudonym, series_pseudonym
 from lepton_monai.core.errors import InputError, LockedError
 from lepton_monai.core.files import claim_folder, digest_of, locked, write_json
 from lepton_monai.core.findings import Finding
@@ -149,16 +149,13 @@ def _candidates(
             passed_over.append((name, finding))
         else:
             cases.append(_dicom_case(series, name, pseudonyms))
-    refused = [
-        (pseudonyms.of(one.modality or "OT", one.patient_key, one.study_uid, one.uid), one.finding)
-        for one in index.refused
-    ]
+    refused = [(refused_pseudonym(one, pseudonyms), one.finding) for one in index.refused]
     about_files = [("file", finding) for finding in index.findings]
     return _Candidates(tuple(cases), tuple(passed_over), (*refused, *about_files))
 
 
 def _dicom_case(series: Series, name: str, pseudonyms: Pseudonyms) -> Case:
-    identity = series.headers[0].identity
+    identity = series.identity
     return Case(
         pseudonym=name,
         patient=pseudonyms.of("P", identity.patient_key),

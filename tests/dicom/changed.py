@@ -92,7 +92,7 @@ def _numbered(positions: ArrayLike) -> list[tuple[int, Sequence[float]]]:
 def _header(number: int, placement: Placement) -> Header:
     size = 2 * placement.rows * placement.columns
     return Header(
-        path=Path(f"{number}"),
+        file=f"{number}",
         frame=0,
         modality="CT",
         description="",

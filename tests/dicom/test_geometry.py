@@ -63,7 +63,7 @@ def judged(slices: Sequence[Header]) -> str:
     series, refused = volumes_of(slices)
     assert len(series) + len(refused) == 1
     if refused:
-        assert {*refused[0].files} == {header.path for header in slices}
+        assert {header.path for header in refused[0].headers} == {header.path for header in slices}
         return refused[0].finding.code
     assert {header.path for header in series[0].headers} == {header.path for header in slices}
     assert error_mm(series[0].grid, series[0].headers) <= GATE_MM + TINY_MM
@@ -315,7 +315,7 @@ def test_two_slices_are_a_volume_with_a_remark() -> None:
 def test_impossible_numbers_are_refused(changes: dict[str, object]) -> None:
     slices = slices_of(*stack_of(5, (11, -17, 23), (0.7, 1.1), 3.0))
     slices[3] = with_placement(slices[3], **changes)
-    assert bad_geometry(slices[3])
+    assert bad_geometry(slices)
     assert judged(slices) == "bad_geometry"
 
 
