@@ -1,7 +1,7 @@
 """A volume: values on a grid, with their unit."""
 
 from dataclasses import dataclass, field
-from typing import Literal
+from typing import Any, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -20,7 +20,8 @@ class Volume:
     Parameters
     ----------
     array
-        float32 ``(i, j, k)``, in Fortran order: slice after slice.
+        ``(i, j, k)``, in Fortran order: slice after slice. float32, or the narrowest type that holds
+        every value exactly where that was asked for.
     grid
         Where the voxels lie.
     unit
@@ -31,7 +32,7 @@ class Volume:
         What was noted while it was read.
     """
 
-    array: NDArray[np.float32]
+    array: NDArray[Any]
     grid: Grid
     unit: Unit
     valid: NDArray[np.bool_] | None = None

@@ -4,9 +4,9 @@ import os
 import struct
 import zlib
 from collections.abc import Callable
-from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
-from typing import TypeVar
+from typing import NamedTuple, TypeVar
 
 from lepton_monai.core.errors import FileRefused
 from lepton_monai.core.findings import Finding
@@ -31,13 +31,13 @@ Result = TypeVar("Result")
 
 # Without O_NONBLOCK a pipe that lies among the files would be waited for.
 _FLAGS = os.O_RDONLY | getattr(os, "O_BINARY", 0) | getattr(os, "O_NONBLOCK", 0)
+_HAS_PREAD = hasattr(os, "pread")
 _PREAMBLE_BYTES = 132
 _meta_head = struct.Struct("<HHHHI").unpack_from
 _DATA_GROUPS = {b"\x08\0", b"\0\x08"}
 
 
-@dataclass(frozen=True, eq=False)
-class Container:
+class Container(NamedTuple):
     """A file opened up to its data set.
 
     Parameters
@@ -86,8 +86,8 @@ def within(path: Path | str, use: Callable[[Container], Result]) -> Result:
 
 
 def _reader(descriptor: int) -> Read:
-    if hasattr(os, "pread"):
-        return lambda size, offset: os.pread(descriptor, size, offset)
+    if _HAS_PREAD:
+        return partial(os.pread, descriptor)
 
     def read(size: int, offset: int) -> bytes:  # Windows has no pread
         os.lseek(descriptor, offset, os.SEEK_SET)

@@ -137,6 +137,11 @@ KINDS: dict[int, str] = {TAGS[keyword]: dictionary_VR(_standard(keyword)) for ke
 }
 """Value representation of each kept tag; US where the standard says US or SS."""
 
+MOSAIC_TILES, MOSAIC_NORMAL = 0xFF010029, 0xFF020029
+"""Number of tiles and slice normal of a Siemens mosaic, kept as text under private tags of our own."""
+
+KINDS[MOSAIC_TILES] = KINDS[MOSAIC_NORMAL] = "DS"
+
 _DELIMITERS = {ord(letter) for letter in "\\\r\n\f\t"}
 """They end a code extension: PS3.5 section 6.1.2.5.3."""
 

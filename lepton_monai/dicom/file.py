@@ -6,15 +6,26 @@ This is the border for foreign DICOM headers: whatever a file does, :func:`parse
 
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 from pydicom.multival import MultiValue
 
 from lepton_monai.core.errors import FileRefused
 from lepton_monai.core.findings import Finding
 from lepton_monai.dicom.container import Container, within
+from lepton_monai.dicom.csa import mosaic_facts
 from lepton_monai.dicom.dataset import bulk_position, foreign_file, parsed_dataset
-from lepton_monai.dicom.elements import KINDS, PRIVATE_GROUPS, TAGS, Elements, merged, packed, swapped
+from lepton_monai.dicom.elements import (
+    KINDS,
+    MOSAIC_NORMAL,
+    MOSAIC_TILES,
+    PRIVATE_GROUPS,
+    TAGS,
+    Elements,
+    merged,
+    packed,
+    swapped,
+)
 from lepton_monai.dicom.walker import Walked, items, walk
 
 MOST_FRAMES = 1 << 17
@@ -23,11 +34,10 @@ MOST_FRAMES = 1 << 17
 _SHARED = TAGS["SharedFunctionalGroupsSequence"]
 _PER_FRAME = TAGS["PerFrameFunctionalGroupsSequence"]
 _ISOTOPES = TAGS["RadiopharmaceuticalInformationSequence"]
-_OF_OBJECTS = (TAGS["SOPClassUID"], TAGS["DirectoryRecordSequence"])
+_CLASS, _DIRECTORY = TAGS["SOPClassUID"], TAGS["DirectoryRecordSequence"]
 
 
-@dataclass(frozen=True)
-class PixelElement:
+class PixelElement(NamedTuple):
     """Where the value of Pixel Data lies.
 
     Parameters
@@ -106,6 +116,8 @@ def _parsed(container: Container) -> ParsedFile:
     if walked.is_unusual:
         return _by_pydicom(container)
     frames = _frames(container, walked)
+    if b"MOSAIC" in walked.elements.get(TAGS["ImageType"], b""):
+        walked.elements.update(_mosaic(container))
     pixels = None
     if walked.pixels:
         offset, length, vr = walked.pixels
@@ -116,7 +128,7 @@ def _parsed(container: Container) -> ParsedFile:
 def _as_object(
     container: Container, elements: Elements, frames: tuple[Elements, ...], pixels: PixelElement | None
 ) -> ParsedFile:
-    if any(tag in elements for tag in _OF_OBJECTS):
+    if _CLASS in elements or _DIRECTORY in elements:
         syntax = container.transfer_syntax_uid
         return ParsedFile(elements, frames, syntax, pixels, container.has_preamble)
     if container.has_preamble:
@@ -138,6 +150,18 @@ def _frames(container: Container, walked: Walked) -> tuple[Elements, ...]:
         shared = list(items(read, *walked.sequences[_SHARED], implicit=implicit))[:1]
     per_frame = items(read, *walked.sequences[_PER_FRAME], implicit=implicit)
     return tuple(merged([*shared, one]) for _, one in zip(range(MOST_FRAMES), per_frame, strict=False))
+
+
+def _mosaic(container: Container) -> Elements:
+    """Return number and normal of the tiles; empty where no CSA header says them."""
+    with foreign_file():
+        facts = mosaic_facts(parsed_dataset(container)[0])
+    if facts is None:
+        return Elements()
+    tiles, normal = facts
+    return Elements(
+        {MOSAIC_TILES: packed(MOSAIC_TILES, [tiles]), MOSAIC_NORMAL: packed(MOSAIC_NORMAL, normal)}
+    )
 
 
 def _by_pydicom(container: Container) -> ParsedFile:

@@ -1,5 +1,6 @@
 """Who and what an object belongs to."""
 
+import re
 from dataclasses import dataclass
 
 from lepton_monai.dicom.elements import Elements
@@ -38,6 +39,9 @@ def identity_of(elements: Elements) -> Identity:
     )
 
 
+_UID = re.compile(r"[0-9]+(\.[0-9]+)*").fullmatch
+
+
 def is_uid(text: str) -> bool:
     """Tell whether a text is a UID by its form: PS3.5 section 9.1."""
-    return 0 < len(text) <= 64 and text.isascii() and all(part.isdigit() for part in text.split("."))
+    return len(text) <= 64 and _UID(text) is not None

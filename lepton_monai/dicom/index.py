@@ -12,10 +12,11 @@ from lepton_monai.core.findings import Finding
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.dicom.annotation import Annotation
 from lepton_monai.dicom.file import parse_file
-from lepton_monai.dicom.header import OtherObject, not_an_image
+from lepton_monai.dicom.frames import OtherObject, headers_of, not_an_image
 from lepton_monai.dicom.identity import Identity
 from lepton_monai.dicom.series import RefusedSeries, Series
 from lepton_monai.dicom.store import (
+    RECENT_FILES,
     FileRow,
     KnownFile,
     Store,
@@ -24,13 +25,11 @@ from lepton_monai.dicom.store import (
     forget_unseen_folders,
     image_columns,
     known_files,
+    next_file,
     next_visit,
 )
 from lepton_monai.dicom.tree import Tree
 from lepton_monai.dicom.volumes import make_volumes, path_of, read_volumes
-
-FILES_AT_ONCE = 500
-"""Rows that are written together: a start that is killed loses no more."""
 
 _NO_IMAGE = (None, None, None, None, None, None)
 
@@ -105,17 +104,13 @@ def scan(
     tree = Tree(roots, exclude, follow_links=follow_links)
     store = Store(database)
     with store.writing() as connection:
-        findings = _take_in(tree, connection, progress)
-        stale = [uid for (uid,) in connection.execute("SELECT series_uid FROM stale ORDER BY series_uid")]
-        for uid in progress.track(stale, "checking series", len(stale)):
-            make_volumes(connection, uid)
-            connection.execute("DELETE FROM stale WHERE series_uid = ?", (uid,))
+        findings = _take_in(tree, store, connection, progress)
     return _index(store, tree, findings)
 
 
-def _take_in(tree: Tree, connection: sqlite3.Connection, progress: Progress) -> list[Finding]:
-    """Bring the rows of files up to date; return what can't be looked at."""
-    visit = next_visit(connection)
+def _take_in(tree: Tree, store: Store, connection: sqlite3.Connection, progress: Progress) -> list[Finding]:
+    """Bring the index up to date; return what can't be looked at."""
+    visit, file = next_visit(connection), next_file(connection)
     rows: list[FileRow] = []
     findings: list[Finding] = []
     looked_at = _looked_at(tree, connection, visit)
@@ -131,13 +126,24 @@ def _take_in(tree: Tree, connection: sqlite3.Connection, progress: Progress) -> 
             continue
         if known is not None:
             forget_files(connection, [known])
-        rows.append((folder, os.fsencode(entry.name), *state, *_columns(entry.path)))
-        if len(rows) == FILES_AT_ONCE:
-            add_files(connection, rows)
+        rows.append((file, folder, os.fsencode(entry.name), *state, *_columns(entry.path, file, store)))
+        file += 1
+        if len(rows) == RECENT_FILES:
+            _add(rows, store, connection)
+            store.recent.clear()
             rows = []
-    add_files(connection, rows)
     forget_unseen_folders(connection, visit)
+    _add(rows, store, connection)
     return [*tree.findings, *findings]
+
+
+def _add(rows: list[FileRow], store: Store, connection: sqlite3.Connection) -> None:
+    """Take in files, and make the volumes of their series anew: a kill loses no more than these."""
+    add_files(connection, rows)
+    for (uid,) in connection.execute("SELECT series_uid FROM stale ORDER BY series_uid").fetchall():
+        make_volumes(store, connection, uid)
+    connection.execute("DELETE FROM stale")
+    connection.commit()
 
 
 def _looked_at(
@@ -151,13 +157,14 @@ def _looked_at(
         forget_files(connection, known.values())
 
 
-def _columns(path: str) -> FileRow:
+def _columns(path: str, file: int, store: Store) -> FileRow:
     """Read a file; return the columns from `kind` on."""
     parsed = parse_file(path)
     if isinstance(parsed, Finding):
         return ("finding", json.dumps([parsed.code, parsed.message]), *_NO_IMAGE)
     other = not_an_image(parsed, path)
     if other is None:
+        store.recent[file] = headers_of(parsed, path)
         return ("image", None, *image_columns(parsed))
     if isinstance(other, Finding):
         return ("finding", json.dumps([other.code, other.message]), *_NO_IMAGE)

@@ -1,62 +1,128 @@
 """From an ordered series to a volume."""
 
-from itertools import chain
+from dataclasses import dataclass, field
+from typing import Any
 
 import numpy as np
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from lepton_monai.core.errors import SeriesRefused
 from lepton_monai.core.findings import Finding
+from lepton_monai.core.grid import Grid
 from lepton_monai.core.volume import Volume
-from lepton_monai.dicom.pixels import read_pixels
+from lepton_monai.dicom.header import Header
+from lepton_monai.dicom.pixels import PixelReader, pixel_finding
 from lepton_monai.dicom.series import Series
-from lepton_monai.dicom.values import padding_of, physical
+from lepton_monai.dicom.values import exact_type, padding_of, write_physical
 
 
-def read_series(series: Series) -> Volume:
+def read_series(
+    series: Series, dtype: DTypeLike | None = np.float32, slices: range | None = None
+) -> Volume:
     """Read the pixels of a series in physical values.
 
     Parameters
     ----------
     series
-        In order, as `volumes_of` and `scan` give it.
+        In order, as `scan` gives it.
+    dtype
+        Floating type of the array; None: the narrowest type that holds every value exactly, such as
+        int16 for most CT, and float32 where slopes have fractions.
+    slices
+        Which slices along ``k`` to read, in steps of one; None: all. No other file is touched.
 
     Returns
     -------
     volume : Volume
-        float32, computed in float64. Padding is invalid and set to the lowest valid value.
+        Computed in float64, or exactly in integers. Padding is invalid and set to the lowest valid
+        value of what is read.
 
     Raises
     ------
     SeriesRefused
         Pixel data are cut, can't be decoded, or give values that aren't finite.
     """
-    slices = map(read_pixels, series.headers)
-    first = next(slices)  # before anything is allocated, since a header can claim any size
-    array = np.empty(series.grid.shape, dtype=np.float32, order="F")
-    valid: NDArray[np.bool_] | None = None
-    findings = list(series.findings)
-    masked = 0
-    for k, (stored, has_other_bits) in enumerate(chain([first], slices)):
-        header = series.headers[k]
-        masked += has_other_bits
-        with np.errstate(over="ignore", invalid="ignore"):
-            array[:, :, k] = physical(header, stored, series.factor).T
-        if not np.isfinite(array[:, :, k]).all():
-            message = "Values aren't finite after the rescale."
-            raise SeriesRefused(Finding("not_finite", message, series.uid, header.path))
+    wanted = range(len(series.headers)) if slices is None else slices
+    headers = [series.headers[k] for k in wanted]
+    kind = exact_type(headers, series.factor) if dtype is None else np.dtype(dtype)
+    _require_pixels(headers)
+    columns, rows, _ = series.grid.shape
+    planes = np.empty((len(headers), rows, columns), dtype=kind)
+    stack = _Stack(planes, series)
+    with PixelReader() as reader:
+        for at, header in enumerate(headers):
+            stack.fill(at, header, reader)
+    array = planes.transpose(2, 1, 0)
+    grid = series.grid if slices is None else _part(series.grid, wanted)
+    return Volume(array, grid, series.unit, stack.valid(), (*series.findings, *stack.findings()))
+
+
+def _require_pixels(headers: list[Header]) -> None:
+    """Refuse before anything is allocated: a header can claim any size."""
+    finding = pixel_finding(headers[0])
+    if finding and finding.severity == "refused":
+        raise SeriesRefused(finding)
+
+
+def _part(grid: Grid, slices: range) -> Grid:
+    affine = grid.affine.copy()
+    affine[:3, 3] += slices.start * affine[:3, 2]
+    return Grid((grid.shape[0], grid.shape[1], len(slices)), affine)
+
+
+@dataclass
+class _Stack:
+    """The slices of a volume while they are read, and what is noted on the way."""
+
+    planes: NDArray[Any]  # (k, rows, columns)
+    series: Series
+    invalid: NDArray[np.bool_] | None = None
+    masked: int = 0
+    scratch: dict[np.dtype[Any], NDArray[Any]] = field(default_factory=dict)
+
+    def fill(self, at: int, header: Header, reader: PixelReader) -> None:
+        """Read one slice into its place."""
+        plane = self.planes[at]
+        stored, has_other_bits = reader.read(header, self._room(plane, header))
+        self.masked += has_other_bits
         padding = padding_of(header, stored)
         if padding is not None:
-            valid = np.ones(series.grid.shape, dtype=np.bool_, order="F") if valid is None else valid
-            valid[:, :, k] = ~padding.T
-    if masked:
-        message = f"{masked} slices hold something in the bits that BitsStored leaves out."
-        findings.append(Finding("high_bits_masked", message, series.uid))
-    if valid is not None:
+            if self.invalid is None:
+                self.invalid = np.zeros(self.planes.shape, dtype=np.bool_)
+            self.invalid[at] = padding
+        write_physical(header, stored, self.series.factor, plane)
+        if plane.dtype.kind == "f" and not np.isfinite(plane).all():
+            message = "Values aren't finite after the rescale."
+            raise SeriesRefused(Finding("not_finite", message, self.series.uid, header.path))
+
+    def valid(self) -> NDArray[np.bool_] | None:
+        """Return what was measured ``(i, j, k)``, and give padding the lowest value of that."""
+        if self.invalid is None:
+            return None
+        valid = ~self.invalid
         if not valid.any():
             message = "Every voxel is padding."
-            raise SeriesRefused(Finding("constant_image", message, series.uid))
-        array[~valid] = array[valid].min()
-        message = f"{int((~valid).sum())} voxels are padding, invalid and set to the lowest value."
-        findings.append(Finding("pixel_padding", message, series.uid))
-    return Volume(array, series.grid, series.unit, valid, tuple(findings))
+            raise SeriesRefused(Finding("constant_image", message, self.series.uid))
+        self.planes[self.invalid] = self.planes[valid].min()
+        return valid.transpose(2, 1, 0)
+
+    def findings(self) -> list[Finding]:
+        """Say what was noted."""
+        findings: list[Finding] = []
+        if self.masked:
+            message = f"{self.masked} slices hold something in the bits that BitsStored leaves out."
+            findings.append(Finding("high_bits_masked", message, self.series.uid))
+        if self.invalid is not None:
+            count = int(self.invalid.sum())
+            message = f"{count} voxels are padding, invalid and set to the lowest value."
+            findings.append(Finding("pixel_padding", message, self.series.uid))
+        return findings
+
+    def _room(self, plane: NDArray[Any], header: Header) -> NDArray[Any]:
+        """Return where the bytes of a slice may go: its own place, if one value takes as much there."""
+        kind = np.dtype(f"<u{header.layout.bits_allocated // 8}")
+        if plane.dtype.kind in "iu" and plane.dtype.itemsize == kind.itemsize:
+            return plane.view(kind)
+        if kind not in self.scratch:
+            self.scratch[kind] = np.empty(plane.shape, kind)
+        return self.scratch[kind]

@@ -7,7 +7,6 @@ import numpy as np
 from lepton_monai.core.findings import Finding
 from lepton_monai.dicom.geometry import NOTE_MM, Fit
 from lepton_monai.dicom.header import Header
-from lepton_monai.dicom.pixels import pixel_finding
 
 
 def remarks(headers: Sequence[Header], fit: Fit) -> list[Finding]:
@@ -76,8 +75,3 @@ def _on_files(headers: Sequence[Header]) -> Iterator[Finding]:
     without = sum(not header.has_preamble for header in headers)
     if without:
         yield Finding("no_preamble", f"{without} files have no DICOM preamble.")
-    found = (pixel_finding(header) for header in headers)
-    excess = [finding for finding in found if finding is not None]
-    if excess:
-        message = f"{excess[0].message} ({len(excess)} files are so.)"
-        yield Finding("excess_pixel_data", message)

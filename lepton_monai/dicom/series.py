@@ -35,6 +35,9 @@ SPLIT_KEYS: dict[str, Callable[[Header], Hashable]] = {
 }
 """What may tell two slices at one position apart, in the order in which it is tried."""
 
+_Stack = tuple[list[Header], geometry.Fit]
+"""Slices in order and the grid that they make."""
+
 SAME_DIRECTION = 0.01
 """Direction cosines that differ by less belong to one stack; the gate judges the rest."""
 
@@ -121,14 +124,14 @@ def volumes_of(headers: Iterable[Header]) -> tuple[list[Series], list[RefusedSer
     series, refused
         What can be used, and what can't with the finding that says why.
     """
-    slices = sorted(headers, key=lambda header: (header.identity.instance_uid, header.file))
+    slices = sorted(headers, key=lambda header: (header.identity.instance_uid, header.file, header.frame))
     series: list[Series] = []
     refused: list[RefusedSeries] = []
     if not slices:
         return [], []
     try:
         slices, notes = _without_double_instances(slices)
-        _require_sound_slices(slices)
+        notes += _on_slices(slices)
     except SeriesRefused as refusal:
         return [], [_refused(slices, refusal.finding)]
     groups, left_out, split_notes = _by_plane(slices)
@@ -136,7 +139,7 @@ def volumes_of(headers: Iterable[Header]) -> tuple[list[Series], list[RefusedSer
     for group in groups:
         try:
             stacks, stack_notes = _stacks(group)
-            series += [_series(stack, (*notes, *split_notes, *stack_notes)) for stack in stacks]
+            series += [_series(stack, fit, (*notes, *split_notes, *stack_notes)) for stack, fit in stacks]
         except SeriesRefused as refusal:
             refused.append(_refused(group, refusal.finding))
         except GeometryError as error:
@@ -155,10 +158,10 @@ def _refused(headers: Sequence[Header], finding: Finding) -> RefusedSeries:
 
 def _without_double_instances(headers: list[Header]) -> tuple[list[Header], list[Finding]]:
     """Keep one of each SOP instance; two with other content refuse the series."""
-    kept: dict[str, Header] = {}
+    kept: dict[tuple[str, int], Header] = {}
     dropped = 0
     for header in headers:
-        first = kept.setdefault(header.identity.instance_uid, header)
+        first = kept.setdefault((header.identity.instance_uid, header.frame), header)
         if first is header:
             continue
         same = replace(header, file=first.file, layout=first.layout, pixels=first.pixels) == first
@@ -172,16 +175,18 @@ def _without_double_instances(headers: list[Header]) -> tuple[list[Header], list
     return list(kept.values()), [Finding("duplicate_instance", message)]
 
 
-def _require_sound_slices(headers: Sequence[Header]) -> None:
+def _on_slices(headers: Sequence[Header]) -> list[Finding]:
+    """Return the remark on slices one by one; refuse them all where one can't be used."""
     bad = geometry.bad_geometry(headers)
     if bad:
         header, problem = bad
         message = f"In one slice {problem}."
         raise SeriesRefused(Finding("bad_geometry", message, path=header.path))
-    for header in headers:
-        finding = pixel_finding(header)
-        if finding and finding.severity == "refused":
+    found = [finding for finding in map(pixel_finding, headers) if finding is not None]
+    for finding in found:
+        if finding.severity == "refused":
             raise SeriesRefused(finding)
+    return [replace(found[0], message=f"{found[0].message} ({len(found)} slices are so.)")] if found else []
 
 
 def _by_plane(
@@ -234,12 +239,12 @@ def _planes(headers: list[Header]) -> list[list[Header]]:
     return groups
 
 
-def _stacks(headers: list[Header]) -> tuple[list[list[Header]], list[Finding]]:
+def _stacks(headers: list[Header]) -> tuple[list[_Stack], list[Finding]]:
     """Part one plane's slices into stacks that pass the gate, or refuse them all."""
     ordered = geometry.in_order(headers)
-    problem = _why_no_stack(ordered)
-    if problem is None:
-        return [ordered], []
+    fit = _fit(ordered)
+    if isinstance(fit, geometry.Fit):
+        return [(ordered, fit)], []
     parts = _split_by_keys(ordered)
     if parts:
         return parts
@@ -247,11 +252,11 @@ def _stacks(headers: list[Header]) -> tuple[list[list[Header]], list[Finding]]:
     if notes:
         stacks, more = _stacks(unique)
         return stacks, [*notes, *more]
-    raise SeriesRefused(problem)
+    raise SeriesRefused(fit)
 
 
-def _why_no_stack(ordered: Sequence[Header]) -> Finding | None:
-    """Return the finding that keeps slices in order from being one volume."""
+def _fit(ordered: Sequence[Header]) -> geometry.Fit | Finding:
+    """Fit a grid to slices in order, or return the finding that keeps them from being one volume."""
     if len(ordered) == 1 and math.isnan(geometry.single_slice_spacing_mm(ordered[0])):
         message = "A lone slice has neither SpacingBetweenSlices nor SliceThickness."
         return Finding("unknown_slice_spacing", message, path=ordered[0].path)
@@ -273,7 +278,8 @@ def _why_no_stack(ordered: Sequence[Header]) -> Finding | None:
     if doubled is not None:
         message = "Two slices lie at one position with other pixels; no tag tells them apart."
         return Finding("conflicting_duplicate", message, path=doubled.path)
-    return geometry.refusal(ordered, geometry.fit_stack(ordered)) or rescale_refusal(ordered)
+    fit = geometry.fit_stack(ordered)
+    return geometry.refusal(ordered, fit) or rescale_refusal(ordered) or fit
 
 
 def _doubled(ordered: Sequence[Header]) -> Header | None:
@@ -283,7 +289,7 @@ def _doubled(ordered: Sequence[Header]) -> Header | None:
     return ordered[int(at[0]) + 1] if len(at) else None
 
 
-def _split_by_keys(ordered: list[Header]) -> tuple[list[list[Header]], list[Finding]] | None:
+def _split_by_keys(ordered: list[Header]) -> tuple[list[_Stack], list[Finding]] | None:
     """Part by the first keys, alone or nested, that make every part a regular stack."""
     telling = [code for code, key in SPLIT_KEYS.items() if len({key(header) for header in ordered}) > 1]
     # A series with a hole could be cut at the hole into stumps of two, which always fit.
@@ -291,9 +297,15 @@ def _split_by_keys(ordered: list[Header]) -> tuple[list[list[Header]], list[Find
     for depth in (1, 2, 3):
         for codes in combinations(telling, depth):
             parts = _parts(ordered, codes)
-            if all(len(part) >= fewest and _why_no_stack(part) is None for part in parts):
+            if min(map(len, parts)) < fewest:
+                continue
+            fits = [_fit(part) for part in parts]
+            stacks = [
+                (part, fit) for part, fit in zip(parts, fits, strict=True) if isinstance(fit, geometry.Fit)
+            ]
+            if len(stacks) == len(parts):
                 message = f"The series holds {len(parts)} volumes of {len(parts[0])} slices."
-                return parts, [Finding(code, message) for code in codes]
+                return stacks, [Finding(code, message) for code in codes]
     return None
 
 
@@ -336,8 +348,7 @@ def _same_pixels(first: Header, second: Header) -> bool:
     return bool(np.array_equal(read_stored(first), read_stored(second)))
 
 
-def _series(ordered: list[Header], notes: Sequence[Finding]) -> Series:
-    fit = geometry.fit_stack(ordered)
+def _series(ordered: list[Header], fit: geometry.Fit, notes: Sequence[Finding]) -> Series:
     scale = scale_of(ordered)
     uid = ordered[0].identity.series_uid
     findings = (*notes, *remarks(ordered, fit), *scale.findings)

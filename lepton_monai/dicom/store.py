@@ -10,7 +10,7 @@ import sqlite3
 import struct
 import tempfile
 import weakref
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from contextlib import closing, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,8 +19,10 @@ from typing import Any
 import filelock
 
 from lepton_monai.core.errors import MachineError
+from lepton_monai.core.findings import Finding
 from lepton_monai.dicom.elements import from_bytes, to_bytes
 from lepton_monai.dicom.file import ParsedFile, PixelElement
+from lepton_monai.dicom.header import Header
 
 VERSION = 1
 """Raised with every change of the tables or of what the walker keeps: an older index is made anew."""
@@ -47,7 +49,10 @@ FileState = tuple[int, int, int]
 """Size, time of the last change in ns, inode: what tells a file from what it was."""
 
 FileRow = tuple[Any, ...]
-"""Everything of the table `files` but the id."""
+"""A row of the table `files`."""
+
+RECENT_FILES = 4096
+"""Of so many files the headers are kept in memory, so that a small folder isn't read from its own index."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +71,11 @@ class Store:
     ----------
     path
         None: a temporary one that goes with this object.
+
+    Attributes
+    ----------
+    recent
+        By file id the headers of some files that were read last.
     """
 
     def __init__(self, path: Path | None) -> None:
@@ -73,7 +83,11 @@ class Store:
             folder = tempfile.mkdtemp(prefix="lepton-index-")
             weakref.finalize(self, _remove, folder, os.getpid())
             path = Path(folder) / "index.sqlite"
+            self._pragmas = ("journal_mode = OFF", "synchronous = OFF")
+        else:
+            self._pragmas = ("journal_mode = WAL", "synchronous = NORMAL")
         self.path = path
+        self.recent: dict[int, Sequence[Header] | Finding] = {}
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
@@ -114,8 +128,8 @@ class Store:
         os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
         connection = sqlite3.connect(self.path)
         try:
-            connection.execute("PRAGMA journal_mode = WAL")
-            connection.execute("PRAGMA synchronous = NORMAL")
+            for pragma in self._pragmas:
+                connection.execute(f"PRAGMA {pragma}")
             (version,) = connection.execute("PRAGMA user_version").fetchone()
             if version != VERSION:
                 _make_tables(connection)
@@ -147,6 +161,12 @@ def next_visit(connection: sqlite3.Connection) -> int:
     return (last or 0) + 1
 
 
+def next_file(connection: sqlite3.Connection) -> int:
+    """Return an id that no file has had."""
+    (last,) = connection.execute("SELECT max(id) FROM files").fetchone()
+    return (last or 0) + 1
+
+
 def forget_files(connection: sqlite3.Connection, files: Iterable[KnownFile]) -> None:
     """Drop files that are gone or have changed; their series are to be looked at again."""
     for file in files:
@@ -168,11 +188,11 @@ def forget_unseen_folders(connection: sqlite3.Connection, visit: int) -> None:
 def add_files(connection: sqlite3.Connection, rows: list[FileRow]) -> None:
     """Take in what was read of files; their series are to be looked at again."""
     connection.executemany(
-        "INSERT INTO files (folder, name, size, changed_ns, inode, kind, detail, series_uid, syntax,"
-        " has_preamble, pixels, elements, frames) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
+        "INSERT INTO files (id, folder, name, size, changed_ns, inode, kind, detail, series_uid, syntax,"
+        " has_preamble, pixels, elements, frames) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)",
         rows,
     )
-    stale = {(row[7],) for row in rows if row[7]}
+    stale = {(row[8],) for row in rows if row[8]}
     connection.executemany("INSERT OR IGNORE INTO stale VALUES (?)", stale)
     connection.commit()
 

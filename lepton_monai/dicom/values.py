@@ -114,13 +114,78 @@ def scale_of(headers: Sequence[Header]) -> Scale:
     return Scale(factor or 1.0, "SUVbw" if factor else "Bq/ml", findings)
 
 
-def physical(header: Header, stored: NDArray[Any], factor: float) -> NDArray[np.float64]:
-    """Apply the Modality LUT or the rescale of one slice, then the factor of its series."""
+def exact_type(headers: Sequence[Header], factor: float) -> np.dtype[Any]:
+    """Return the narrowest type that holds every value exactly; float32 where no integer does."""
+    low, high = 0, 0
+    for header in {id(one.values) ^ id(one.layout): one for one in headers}.values():
+        slope, intercept = _line(header)
+        whole = slope.is_integer() and intercept.is_integer() and factor == 1
+        if header.values.has_modality_lut or not whole:
+            return np.dtype(np.float32)
+        ends = [int(slope) * one + int(intercept) for one in _stored_range(header.layout)]
+        low, high = min(low, *ends), max(high, *ends)
+    for kind in (np.uint8, np.int8, np.int16, np.uint16, np.int32, np.uint32):
+        if np.iinfo(kind).min <= low and high <= np.iinfo(kind).max:
+            return np.dtype(kind)
+    return np.dtype(np.float32)
+
+
+def write_physical(header: Header, stored: NDArray[Any], factor: float, plane: NDArray[Any]) -> None:
+    """Apply the Modality LUT or the rescale of one slice, then the factor of its series.
+
+    Parameters
+    ----------
+    header, stored
+        Of the slice ``(rows, columns)``; `stored` may lie in the memory of `plane`.
+    factor
+        Of the series.
+    plane
+        Where the values go: an integer type that :func:`exact_type` has chosen, or a floating one.
+    """
+    slope, intercept = _line(header)
+    if plane.dtype.kind != "f":
+        if not np.shares_memory(plane, stored):
+            plane[...] = stored
+        # The result fits; on the way there a number may wrap around, and back again.
+        if slope != 1:
+            np.multiply(plane, plane.dtype.type(int(slope)), out=plane)
+        if intercept:
+            np.add(plane, _wrapped(int(intercept), plane.dtype), out=plane)
+        return
     if header.values.has_modality_lut:
-        return _looked_up(header, stored) * factor
-    slope = 1.0 if header.values.slope is None else header.values.slope
-    intercept = 0.0 if header.values.intercept is None else header.values.intercept
-    return (stored.astype(np.float64) * slope + intercept) * factor
+        plane[...] = _looked_up(header, stored) * factor
+        return
+    if slope == 1 and factor == 1 and intercept.is_integer() and _is_exact(header.layout, intercept, plane):
+        np.add(stored, plane.dtype.type(intercept), out=plane, dtype=plane.dtype)
+        return
+    with np.errstate(over="ignore", invalid="ignore"):
+        values = np.multiply(stored, slope, dtype=np.float64)
+        if intercept:
+            values += intercept
+        if factor != 1:
+            values *= factor
+        plane[...] = values
+
+
+def _is_exact(layout: PixelLayout, intercept: float, plane: NDArray[Any]) -> bool:
+    """Tell whether the floating type holds every stored value, and each with the intercept, as it is."""
+    most = 2.0 ** (np.finfo(plane.dtype).nmant + 1)
+    return max(map(abs, _stored_range(layout))) + abs(intercept) <= most
+
+
+def _wrapped(number: int, kind: np.dtype[Any]) -> Any:
+    return np.array(number % (1 << 8 * kind.itemsize), f"u{kind.itemsize}").view(kind)[()]
+
+
+def _line(header: Header) -> tuple[float, float]:
+    slope, intercept = header.values.slope, header.values.intercept
+    return 1.0 if slope is None else slope, 0.0 if intercept is None else intercept
+
+
+def _stored_range(layout: PixelLayout) -> tuple[int, int]:
+    if layout.signed:
+        return -(1 << layout.bits_stored - 1), (1 << layout.bits_stored - 1) - 1
+    return 0, (1 << layout.bits_stored) - 1
 
 
 def padding_of(header: Header, stored: NDArray[Any]) -> NDArray[np.bool_] | None:

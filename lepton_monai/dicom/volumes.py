@@ -13,14 +13,15 @@ import numpy as np
 
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.grid import Grid
-from lepton_monai.dicom.header import Header, headers_of
+from lepton_monai.dicom.frames import headers_of
+from lepton_monai.dicom.header import Header
 from lepton_monai.dicom.identity import Identity
 from lepton_monai.dicom.series import RefusedSeries, Series, volumes_of
 from lepton_monai.dicom.store import Store, parsed_image
 
-_IMAGES = (
-    "SELECT files.id, folders.path, name, syntax, has_preamble, pixels, elements, frames"
-    " FROM files JOIN folders ON folder = folders.id WHERE kind = 'image' AND "
+_IMAGE = (
+    "SELECT folders.path, name, syntax, has_preamble, pixels, elements, frames"
+    " FROM files JOIN folders ON folder = folders.id WHERE files.id = ?"
 )
 
 
@@ -74,17 +75,17 @@ class StoredHeaders(Sequence[Header]):
     def _loaded(self) -> tuple[Header, ...]:
         if self._headers is None:
             with self._store.reading() as connection:
-                found, _ = _images_of(connection, self._series_uid)
+                found, _ = _images_of(self._store, connection, self._series_uid)
             by_place = {(file, header.frame): header for file, header in found}
             self._headers = tuple(by_place[file, frame] for file, frame in self._slices.tolist())
         return self._headers
 
 
-def make_volumes(connection: sqlite3.Connection, series_uid: str) -> None:
+def make_volumes(store: Store, connection: sqlite3.Connection, series_uid: str) -> None:
     """Make the volumes of a series anew from its files' rows."""
     connection.execute("DELETE FROM volumes WHERE series_uid = ?", (series_uid,))
     connection.execute("DELETE FROM findings WHERE series_uid = ?", (series_uid,))
-    images, unusable = _images_of(connection, series_uid)
+    images, unusable = _images_of(store, connection, series_uid)
     for file, finding in unusable:
         _add_finding(connection, finding, (series_uid, None, file))
     file_of = {id(header): file for file, header in images}
@@ -155,13 +156,18 @@ def _place(one: Series | RefusedSeries) -> tuple[str, str, str]:
 
 
 def _images_of(
-    connection: sqlite3.Connection, series_uid: str
+    store: Store, connection: sqlite3.Connection, series_uid: str
 ) -> tuple[list[tuple[int, Header]], list[tuple[int, Finding]]]:
     """Return file id and header of every frame of a series, and what makes files no slices."""
     headers: list[tuple[int, Header]] = []
     findings: list[tuple[int, Finding]] = []
-    for file, folder, name, *columns in connection.execute(f"{_IMAGES} series_uid = ?", (series_uid,)):
-        found = headers_of(parsed_image(tuple(columns)), os.fsdecode(folder + _SEPARATOR + name))
+    ids = connection.execute("SELECT id FROM files WHERE kind = 'image' AND series_uid = ?", (series_uid,))
+    for (file,) in ids.fetchall():
+        found = store.recent.get(file)
+        if found is None:
+            folder, name, *columns = connection.execute(_IMAGE, (file,)).fetchone()
+            path = os.fsdecode(folder + _SEPARATOR + name)
+            found = headers_of(parsed_image(tuple(columns)), path)
         if isinstance(found, Finding):
             findings.append((file, found))
         else:

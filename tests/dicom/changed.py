@@ -94,6 +94,7 @@ def _header(number: int, placement: Placement) -> Header:
     return Header(
         file=f"{number}",
         frame=0,
+        tile=None,
         modality="CT",
         description="",
         identity=Identity("P", "", "1.1", "1.2", f"1.2.{number + 1}", "1.2.840.10008.5.1.4.1.1.2", "1.3"),
@@ -101,6 +102,8 @@ def _header(number: int, placement: Placement) -> Header:
         placement=placement,
         layout=PixelLayout(
             transfer_syntax_uid=EXPLICIT_LITTLE,
+            rows=placement.rows,
+            columns=placement.columns,
             samples_per_pixel=1,
             photometric_interpretation="MONOCHROME2",
             bits_allocated=16,

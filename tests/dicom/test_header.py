@@ -17,7 +17,8 @@ from pydicom.uid import UID
 from lepton_monai.core.findings import Finding
 from lepton_monai.dicom.annotation import Annotation
 from lepton_monai.dicom.container import INFLATE_LIMIT_BYTES
-from lepton_monai.dicom.header import Header, OtherObject, read_header
+from lepton_monai.dicom.frames import OtherObject, read_header
+from lepton_monai.dicom.header import Header
 from lepton_monai.dicom.pixels import read_stored
 from sample_data.junk import write_junk
 from tests.dicom.changed import change
@@ -310,7 +311,7 @@ def test_a_small_file_that_would_inflate_to_a_gigabyte_is_refused_in_no_time(tmp
     assert path.stat().st_size < 2 << 20
     code = (
         "import re, sys, time; from pathlib import Path\n"
-        "from lepton_monai.dicom.header import read_header\n"
+        "from lepton_monai.dicom.frames import read_header\n"
         "start = time.monotonic(); print(read_header(Path(sys.argv[1])).code)\n"
         # Not ru_maxrss: a child inherits that of the process that started it.
         "status = Path('/proc/self/status').read_text()\n"

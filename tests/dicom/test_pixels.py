@@ -15,8 +15,9 @@ from pydicom.encaps import encapsulate
 from pydicom.uid import UID
 
 from lepton_monai.core.errors import SeriesRefused
-from lepton_monai.dicom.header import Header, read_header
-from lepton_monai.dicom.pixels import read_pixels, read_stored
+from lepton_monai.dicom.frames import read_header
+from lepton_monai.dicom.header import Header
+from lepton_monai.dicom.pixels import PixelReader, read_stored
 from lepton_monai.dicom.tags import NATIVE
 from tests.dicom.changed import change, codes, the_refusal, the_volume
 from tests.phantoms import tiny_ct
@@ -115,7 +116,8 @@ def test_every_syntax_gives_the_values_that_were_written(
     dtype, bits = kind
     stored = values_of(dtype, bits)
     path = tiny_ct(tmp_path, stored=stored, bits_stored=bits, transfer_syntax=syntax).paths[0]
-    found, masked = read_pixels(header_of(path))
+    with PixelReader() as reader:
+        found, masked = reader.read(header_of(path))
     np.testing.assert_array_equal(found, stored[:, :, 0].T)
     assert not masked
     assert codes(the_volume(tmp_path)) == ["single_slice"]
@@ -131,7 +133,8 @@ def test_lossless_jpeg_gives_what_simpleitk_sees(
     dtype, bits = kind
     stored = values_of(dtype, bits)
     path = write_stream(tmp_path, stored, syntax, jpeg_lossless(bits), bits)
-    found, masked = read_pixels(header_of(path))
+    with PixelReader() as reader:
+        found, masked = reader.read(header_of(path))
     np.testing.assert_array_equal(found, stored[:, :, 0].T)
     assert not masked
     if bits != 7:  # GDCM wants eight of eight
@@ -264,7 +267,8 @@ def test_values_at_the_upper_end_of_their_word_are_moved_down(tmp_path: Path, ru
     stored = values_of(np.int16, 12)
     paths = tiny_ct(tmp_path, stored=(stored << 4) | rubbish, bits_stored=12).paths
     change(paths[0], HighBit=15)
-    found, masked = read_pixels(header_of(paths[0]))
+    with PixelReader() as reader:
+        found, masked = reader.read(header_of(paths[0]))
     np.testing.assert_array_equal(found, stored[:, :, 0].T)
     assert masked is bool(rubbish)
 
