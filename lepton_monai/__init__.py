@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lepton_monai.config.load import load_config
     from lepton_monai.verbs.check import check
+    from lepton_monai.verbs.convert import convert
     from lepton_monai.verbs.evaluate import evaluate
     from lepton_monai.verbs.index import index
     from lepton_monai.verbs.predict import predict
@@ -20,7 +21,7 @@ if TYPE_CHECKING:
 
 __version__ = "0.1.0"
 
-__all__ = ["check", "evaluate", "index", "load_config", "predict", "train"]
+__all__ = ["check", "convert", "evaluate", "index", "load_config", "predict", "train"]
 
 _HOMES = {"load_config": "lepton_monai.config.load"}
 

@@ -1,5 +1,9 @@
 """What the whole test run shares: reasons for skips, and the real data where they lie."""
 
+import atexit
+import os
+import shutil
+import tempfile
 from pathlib import Path
 
 import pytest
@@ -15,6 +19,13 @@ DATA = CHECKOUT.parent / "shared" / "data"
 
 def pytest_addoption(parser: pytest.Parser) -> None:
     parser.addoption("--require-data", action="store_true", help="fail without the real data")
+
+
+def pytest_configure() -> None:
+    """Keep the indexes of the test run out of the user's own cache."""
+    folder = tempfile.mkdtemp(prefix="lepton-test-cache-")
+    os.environ["XDG_CACHE_HOME"] = folder
+    atexit.register(shutil.rmtree, folder, ignore_errors=True)
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -20,8 +20,16 @@ BIN = Path(sys.executable).parent
 LONGEST_MODULE = 400
 
 PUBLIC_NAMES = {
-    "lepton_monai": ["check", "evaluate", "index", "load_config", "predict", "train"],
-    "lepton_monai.dicom": ["Index", "RefusedSeries", "Series", "read_series", "scan"],
+    "lepton_monai": ["check", "convert", "evaluate", "index", "load_config", "predict", "train"],
+    "lepton_monai.dicom": [
+        "Index",
+        "RefusedSeries",
+        "Series",
+        "read_series",
+        "regularise",
+        "repair",
+        "scan",
+    ],
     "lepton_monai.data": ["LoadDicomd", "VolumeReader"],
 }
 

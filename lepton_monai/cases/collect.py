@@ -14,6 +14,7 @@ from lepton_monai.core.patterns import matches
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms
 from lepton_monai.dicom import Index, RefusedSeries, Series, scan
+from lepton_monai.dicom.index import database_for
 from lepton_monai.images.nifti import SUFFIXES, stem
 from lepton_monai.labels.labelset import LabelSet
 
@@ -117,7 +118,8 @@ def collect(data: DataChoice, pseudonyms: Pseudonyms, progress: Progress = SILEN
     """
     if data.label.source == "nifti":
         return _collect_nifti(data, pseudonyms)
-    index = scan([data.root], data.exclude, progress=progress)
+    database = database_for([data.root], data.exclude)
+    index = scan([data.root], data.exclude, database=database, progress=progress)
     if not index.series:
         reasons = sorted({refused.finding.code for refused in index.refused})
         message = (

@@ -37,6 +37,13 @@ _every_verb = _options(
     click.option("--quiet", "-q", is_flag=True, help="No progress and no findings on stderr."),
     click.option("--salt", type=FOLDER, help="Secret of the pseudonyms [default: the user's]."),
 )
+_of_folders = _options(
+    click.option("--exclude", multiple=True, metavar="PATTERN", help="Names to pass over."),
+    click.option("--follow-links", is_flag=True, help="Follow symbolic links."),
+    click.option(
+        "--index", "database", type=FOLDER, help="The index to use [default: in the user's cache folder]."
+    ),
+)
 _with_config = click.option(
     "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a value of the config."
 )
@@ -56,10 +63,15 @@ def lepton() -> None:
 
 @lepton.command()
 @click.argument("folders", nargs=-1, required=True, type=FOLDER)
-@click.option("--exclude", multiple=True, metavar="PATTERN", help="Names to pass over.")
-@click.option("--follow-links", is_flag=True, help="Follow symbolic links.")
+@_of_folders
 @_every_verb
-def index(folders: tuple[Path, ...], exclude: tuple[str, ...], follow_links: bool, **common: Any) -> None:
+def index(
+    folders: tuple[Path, ...],
+    exclude: tuple[str, ...],
+    follow_links: bool,
+    database: Path | None,
+    **common: Any,
+) -> None:
     """Say what lies in FOLDERS, what it can be used for, and what can't be used and why."""
     from lepton_monai.cli import tables
     from lepton_monai.verbs.index import index as verb
@@ -70,9 +82,54 @@ def index(folders: tuple[Path, ...], exclude: tuple[str, ...], follow_links: boo
             pseudonyms=told.pseudonyms,
             exclude=exclude,
             follow_links=follow_links,
+            database=database,
             progress=told.progress,
         )
         told.show(tables.index_document(found), tables.index_text(found))
+
+
+@lepton.command()
+@click.argument("folders", nargs=-1, required=True, type=FOLDER)
+@click.option("--out", required=True, type=FOLDER, help="The folder to make.")
+@click.option("--regularise", is_flag=True, help="Resample tilt and varying spacing to right angles.")
+@click.option("--fill-gaps", is_flag=True, help="Leave missing slices empty, marked as invalid.")
+@click.option("--by-instance-number", is_flag=True, help="Let InstanceNumber tell volumes apart.")
+@click.option("--join-time", is_flag=True, help="Volumes of one series as one file with a fourth axis.")
+@click.option("--resume", is_flag=True, help="Go on in a folder that an earlier start has made.")
+@_of_folders
+@_every_verb
+def convert(
+    folders: tuple[Path, ...],
+    out: Path,
+    regularise: bool,
+    fill_gaps: bool,
+    by_instance_number: bool,
+    join_time: bool,
+    resume: bool,
+    exclude: tuple[str, ...],
+    follow_links: bool,
+    database: Path | None,
+    **common: Any,
+) -> None:
+    """Write every volume in FOLDERS as NIfTI, with a JSON beside it."""
+    from lepton_monai.cli import tables
+    from lepton_monai.verbs.convert import Repairs
+    from lepton_monai.verbs.convert import convert as verb
+
+    with Session(**common) as told:
+        done = verb(
+            folders,
+            out,
+            repairs=Repairs(regularise, fill_gaps, by_instance_number),
+            join_time=join_time,
+            resume=resume,
+            pseudonyms=told.pseudonyms,
+            exclude=exclude,
+            follow_links=follow_links,
+            database=database,
+            progress=told.progress,
+        )
+        told.show(tables.convert_document(done), tables.convert_text(done))
 
 
 @lepton.command()

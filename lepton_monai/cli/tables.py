@@ -11,6 +11,7 @@ from lepton_monai.core.findings import Finding
 
 if TYPE_CHECKING:  # each verb's own command imports it; the others shall not pay for it
     from lepton_monai.verbs.check import CheckReport
+    from lepton_monai.verbs.convert import ConvertReport
     from lepton_monai.verbs.evaluate import Evaluation
     from lepton_monai.verbs.index import IndexReport, SeriesRow
     from lepton_monai.verbs.predict import PredictReport
@@ -100,6 +101,48 @@ def index_document(found: "IndexReport") -> dict[str, Any]:
         "labels": dict(Counter(found.labels)),
         "others": dict(Counter(found.others)),
         "findings": [_document("file", one) for one in found.findings],
+    }
+
+
+def convert_text(done: "ConvertReport") -> str:
+    """Return the images that were written, and every series that was left out."""
+    head = ("image", "voxels", "spacing (mm)", "unit")
+    rows = [
+        (
+            image.name,
+            " x ".join(str(extent) for extent in image.shape),
+            " x ".join(f"{value:.2f}" for value in image.spacing_mm),
+            image.unit,
+        )
+        for image in done.written
+    ]
+    named = [(image.name, finding) for image in done.written for finding in image.findings]
+    named += [*done.left_out, *(("", finding) for finding in done.findings)]
+    before = f", {done.already_there} were there before" if done.already_there else ""
+    ending = (
+        f"{len(rows)} images were written{before}; {len(done.left_out)} series were left out. "
+        f"They are in {done.out}."
+    )
+    return "\n\n".join(part for part in (table(head, rows), _told(named, done.roots), ending) if part)
+
+
+def convert_document(done: "ConvertReport") -> dict[str, Any]:
+    """Return what `lepton convert` did as one document, by pseudonym."""
+    return {
+        "schema_version": 1,
+        "images": [
+            {
+                "image": image.name,
+                "shape": image.shape,
+                "spacing_mm": image.spacing_mm,
+                "unit": image.unit,
+                "findings": [_document("", one) for one in image.findings],
+            }
+            for image in done.written
+        ],
+        "already_there": done.already_there,
+        "left_out": [_document(name, finding) for name, finding in done.left_out],
+        "findings": [_document("file", finding) for finding in done.findings],
     }
 
 

@@ -79,6 +79,16 @@ def digest_of(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
+def cache_folder() -> Path | None:
+    """Return where this user's programs keep what can be made again; None: there is no such place."""
+    chosen = os.environ.get("XDG_CACHE_HOME")
+    try:
+        base = Path(chosen) if chosen else Path.home() / ".cache"
+    except RuntimeError:  # no HOME and no entry for this user
+        return None
+    return base / "lepton_monai"
+
+
 def claim_folder(folder: Path, verb: str) -> None:
     """Make an output folder, or take one that the same verb made before.
 

@@ -7,6 +7,7 @@
 
 from lepton_monai.dicom.index import Index, scan
 from lepton_monai.dicom.read import read_series
+from lepton_monai.dicom.repair import regularise, repair
 from lepton_monai.dicom.series import RefusedSeries, Series
 
-__all__ = ["Index", "RefusedSeries", "Series", "read_series", "scan"]
+__all__ = ["Index", "RefusedSeries", "Series", "read_series", "regularise", "repair", "scan"]

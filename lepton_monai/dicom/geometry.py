@@ -105,7 +105,7 @@ def bad_geometry(headers: Sequence[Header]) -> tuple[Header, str] | None:
     return headers[at], "the matrix is empty"
 
 
-def fit_stack(headers: Sequence[Header]) -> Fit:
+def fit_stack(headers: Sequence[Header], places: Sequence[int] | None = None) -> Fit:
     """Fit a regular grid to slices in order.
 
     Parameters
@@ -113,6 +113,8 @@ def fit_stack(headers: Sequence[Header]) -> Fit:
     headers
         At least one slice, in order of position, of one matrix size. A single slice takes its
         thickness from SpacingBetweenSlices, else SliceThickness.
+    places
+        Where each slice lies along ``k``, from 0 on; None: one after the other, without a gap.
 
     Returns
     -------
@@ -129,19 +131,21 @@ def fit_stack(headers: Sequence[Header]) -> Fit:
     mean_plane = _right_angled(in_plane)
     normal = np.cross(mean_plane[:, 0], mean_plane[:, 1])
     normal /= np.linalg.norm(normal)
-    shape = (headers[0].placement.columns, headers[0].placement.rows, len(headers))
+    index = np.arange(len(headers), dtype=np.float64) if places is None else np.array(places, np.float64)
+    shape = (headers[0].placement.columns, headers[0].placement.rows, int(index[-1]) + 1)
     if len(headers) == 1:
         affine = _affine(mean_plane, normal * single_slice_spacing_mm(headers[0]), positions[0])
-        error = _corner_error_mm(affine, shape, positions, in_plane)
+        error = _corner_error_mm(affine, index, positions, (headers[0], in_plane))
         return Fit(Grid(shape, affine), Grid(shape, affine), error, error)
-    index = np.arange(len(headers), dtype=np.float64)
     centred = index - index.mean()
     free = centred @ positions / (centred @ centred)
     along = normal * (free @ normal)
     affines = [
         _affine(mean_plane, third, positions.mean(axis=0) - index.mean() * third) for third in (free, along)
     ]
-    irregularity, shear = (_corner_error_mm(affine, shape, positions, in_plane) for affine in affines)
+    irregularity, shear = (
+        _corner_error_mm(affine, index, positions, (headers[0], in_plane)) for affine in affines
+    )
     return Fit(Grid(shape, affines[1]), Grid(shape, affines[0]), irregularity, shear)
 
 
@@ -247,14 +251,13 @@ def _affine(in_plane: _Frames, third: _Frames, start: _Frames) -> _Frames:
 
 
 def _corner_error_mm(
-    affine: _Frames, shape: tuple[int, int, int], positions: _Frames, in_plane: _Frames
+    affine: _Frames, index: _Frames, positions: _Frames, plane: tuple[Header, _Frames]
 ) -> float:
     """Compare the fit with every slice's own four corners."""
-    columns, rows, slices = shape
+    one, in_plane = plane
+    columns, rows = one.placement.columns, one.placement.rows
     corners = np.array([[0, 0], [columns - 1, 0], [0, rows - 1], [columns - 1, rows - 1]], float)
     own = positions[:, None] + np.einsum("cp,nxp->ncx", corners, in_plane)
-    k = np.arange(slices, dtype=np.float64)
-    fitted = (
-        affine[:3, 3] + (corners @ affine[:3, :2].T)[None] + k[:, None, None] * affine[:3, 2][None, None]
-    )
+    along = index[:, None, None] * affine[:3, 2][None, None]
+    fitted = affine[:3, 3] + (corners @ affine[:3, :2].T)[None] + along
     return float(np.linalg.norm(own - fitted, axis=2).max())

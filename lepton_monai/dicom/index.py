@@ -1,5 +1,6 @@
 """What lies in a folder: every file looked at once, every series with its volumes or the reason why not."""
 
+import hashlib
 import json
 import os
 import sqlite3
@@ -8,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from lepton_monai.core.files import cache_folder
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.dicom.annotation import Annotation
@@ -106,6 +108,18 @@ def scan(
     with store.writing() as connection:
         findings = _take_in(tree, store, connection, progress)
     return _index(store, tree, findings)
+
+
+def database_for(
+    roots: Sequence[Path], exclude: Sequence[str] = (), *, follow_links: bool = False
+) -> Path | None:
+    """Return where the user's index of these folders is kept; None: there is no place for it."""
+    folder = cache_folder()
+    if folder is None:
+        return None
+    scope = [*sorted(str(root.absolute()) for root in roots), *sorted(exclude), str(follow_links)]
+    digest = hashlib.sha256("\0".join(scope).encode("utf-8", "surrogateescape")).hexdigest()
+    return folder / "index" / f"{digest[:16]}.sqlite"
 
 
 def _take_in(tree: Tree, store: Store, connection: sqlite3.Connection, progress: Progress) -> list[Finding]:

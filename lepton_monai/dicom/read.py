@@ -42,10 +42,11 @@ def read_series(
     SeriesRefused
         Pixel data are cut, can't be decoded, or give values that aren't finite.
     """
-    wanted = range(len(series.headers)) if slices is None else slices
-    headers = [series.headers[k] for k in wanted]
-    kind = exact_type(headers, series.factor) if dtype is None else np.dtype(dtype)
-    _require_pixels(headers)
+    wanted = range(series.grid.shape[2]) if slices is None else slices
+    headers = [series.slices()[k] for k in wanted] if series.gaps else [series.headers[k] for k in wanted]
+    present = [header for header in headers if header is not None]
+    kind = exact_type(present, series.factor) if dtype is None else np.dtype(dtype)
+    _require_pixels(present)
     columns, rows, _ = series.grid.shape
     planes = np.empty((len(headers), rows, columns), dtype=kind)
     stack = _Stack(planes, series)
@@ -59,7 +60,7 @@ def read_series(
 
 def _require_pixels(headers: list[Header]) -> None:
     """Refuse before anything is allocated: a header can claim any size."""
-    finding = pixel_finding(headers[0])
+    finding = pixel_finding(headers[0]) if headers else None
     if finding and finding.severity == "refused":
         raise SeriesRefused(finding)
 
@@ -78,18 +79,22 @@ class _Stack:
     series: Series
     invalid: NDArray[np.bool_] | None = None
     masked: int = 0
+    padded: int = 0
     scratch: dict[np.dtype[Any], NDArray[Any]] = field(default_factory=dict)
 
-    def fill(self, at: int, header: Header, reader: PixelReader) -> None:
-        """Read one slice into its place."""
+    def fill(self, at: int, header: Header | None, reader: PixelReader) -> None:
+        """Read one slice into its place; a gap is invalid."""
         plane = self.planes[at]
+        if header is None:
+            self._invalid()[at] = True
+            plane[...] = 0
+            return
         stored, has_other_bits = reader.read(header, self._room(plane, header))
         self.masked += has_other_bits
         padding = padding_of(header, stored)
         if padding is not None:
-            if self.invalid is None:
-                self.invalid = np.zeros(self.planes.shape, dtype=np.bool_)
-            self.invalid[at] = padding
+            self._invalid()[at] = padding
+            self.padded += int(padding.sum())
         write_physical(header, stored, self.series.factor, plane)
         if plane.dtype.kind == "f" and not np.isfinite(plane).all():
             message = "Values aren't finite after the rescale."
@@ -112,11 +117,15 @@ class _Stack:
         if self.masked:
             message = f"{self.masked} slices hold something in the bits that BitsStored leaves out."
             findings.append(Finding("high_bits_masked", message, self.series.uid))
-        if self.invalid is not None:
-            count = int(self.invalid.sum())
-            message = f"{count} voxels are padding, invalid and set to the lowest value."
+        if self.padded:
+            message = f"{self.padded} voxels are padding, invalid and set to the lowest value."
             findings.append(Finding("pixel_padding", message, self.series.uid))
         return findings
+
+    def _invalid(self) -> NDArray[np.bool_]:
+        if self.invalid is None:
+            self.invalid = np.zeros(self.planes.shape, dtype=np.bool_)
+        return self.invalid
 
     def _room(self, plane: NDArray[Any], header: Header) -> NDArray[Any]:
         """Return where the bytes of a slice may go: its own place, if one value takes as much there."""

@@ -5,7 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from lepton_monai.core.findings import Finding
-from lepton_monai.dicom.geometry import NOTE_MM, Fit
+from lepton_monai.dicom.geometry import GATE_MM, NOTE_MM, Fit
 from lepton_monai.dicom.header import Header
 
 
@@ -31,7 +31,7 @@ def _on_count(headers: Sequence[Header]) -> Iterator[Finding]:
 
 
 def _on_geometry(headers: Sequence[Header], fit: Fit) -> Iterator[Finding]:
-    if fit.shear_mm > NOTE_MM:
+    if NOTE_MM < fit.shear_mm <= GATE_MM:
         message = f"Slices lie up to {fit.shear_mm:.3f} mm off the regular grid."
         yield Finding("position_rounding", message)
     thicknesses = {header.placement.slice_thickness_mm for header in headers}
@@ -48,11 +48,19 @@ def _on_geometry(headers: Sequence[Header], fit: Fit) -> Iterator[Finding]:
             message = f"{name} is {stated:g} mm, the positions are {found:.4g} mm apart."
             yield Finding("spacing_tag_disagrees", message)
             break
+    if len({header.file for header in headers}) < len(headers):
+        if not _is_monotone([header.frame for header in headers]):
+            yield Finding("frames_reordered", "The frames of the file don't follow the positions.")
+        return
     numbers = [header.instance_number for header in headers]
     known = [number for number in numbers if number is not None]
-    steps = np.diff(known)
-    if len(known) < len(headers) or not ((steps > 0).all() or (steps < 0).all()):
+    if len(known) < len(headers) or not _is_monotone(known):
         yield Finding("instance_number_not_spatial", "Instance numbers don't follow the positions.")
+
+
+def _is_monotone(numbers: Sequence[int]) -> bool:
+    steps = np.diff(numbers)
+    return bool((steps > 0).all() or (steps < 0).all())
 
 
 def _on_values(headers: Sequence[Header]) -> Iterator[Finding]:

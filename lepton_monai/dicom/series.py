@@ -62,6 +62,8 @@ class Series:
         What was noted.
     irregularity_mm, shear_mm
         How far the slices' corners lie from the grid: see `geometry.Fit`.
+    gaps
+        Places along `k` that no slice fills; empty but for a series that was repaired on request.
     """
 
     headers: Sequence[Header]
@@ -75,11 +77,17 @@ class Series:
     findings: tuple[Finding, ...]
     irregularity_mm: float
     shear_mm: float
+    gaps: tuple[int, ...] = ()
 
     @property
     def uid(self) -> str:
         """The series instance UID."""
         return self.identity.series_uid
+
+    def slices(self) -> list[Header | None]:
+        """Return the header of every slice along ``k``, None for a gap."""
+        headers = iter(self.headers)
+        return [None if k in self.gaps else next(headers) for k in range(self.grid.shape[2])]
 
     def __str__(self) -> str:
         """Return a line that names nobody: MONAI writes it as the file name into its meta data."""
@@ -139,7 +147,7 @@ def volumes_of(headers: Iterable[Header]) -> tuple[list[Series], list[RefusedSer
     for group in groups:
         try:
             stacks, stack_notes = _stacks(group)
-            series += [_series(stack, fit, (*notes, *split_notes, *stack_notes)) for stack, fit in stacks]
+            series += [series_of(stack, fit, (*notes, *split_notes, *stack_notes)) for stack, fit in stacks]
         except SeriesRefused as refusal:
             refused.append(_refused(group, refusal.finding))
         except GeometryError as error:
@@ -348,7 +356,8 @@ def _same_pixels(first: Header, second: Header) -> bool:
     return bool(np.array_equal(read_stored(first), read_stored(second)))
 
 
-def _series(ordered: list[Header], fit: geometry.Fit, notes: Sequence[Finding]) -> Series:
+def series_of(ordered: list[Header], fit: geometry.Fit, notes: Sequence[Finding]) -> Series:
+    """Make a series of slices in order and the grid that they fit."""
     scale = scale_of(ordered)
     uid = ordered[0].identity.series_uid
     findings = (*notes, *remarks(ordered, fit), *scale.findings)

@@ -9,6 +9,7 @@ from lepton_monai.core.findings import Finding
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
 from lepton_monai.dicom import Index, RefusedSeries, Series, scan
+from lepton_monai.dicom.index import database_for
 
 
 @dataclass(frozen=True)
@@ -66,6 +67,7 @@ def index(
     pseudonyms: Pseudonyms | None = None,
     exclude: Sequence[str] = (),
     follow_links: bool = False,
+    database: Path | None = None,
     progress: Progress = SILENT,
 ) -> IndexReport:
     """Look through folders and report, by pseudonym, what can be used and what can't.
@@ -80,10 +82,13 @@ def index(
         Patterns of names that are passed over.
     follow_links
         Follow symbolic links.
+    database
+        The index to use; None: the user's own of these folders.
     progress
         Told of every file.
     """
-    found = scan(folders, exclude, follow_links=follow_links, progress=progress)
+    database = database or database_for(folders, exclude, follow_links=follow_links)
+    found = scan(folders, exclude, follow_links=follow_links, database=database, progress=progress)
     return report(found, pseudonyms or load_pseudonyms())
 
 

@@ -50,6 +50,7 @@ def test_every_error_of_ours_ends_with_the_code_of_its_branch() -> None:
         "InputError": 3,
         "GeometryError": 3,
         "LabelError": 3,
+        "FileRefused": 3,
         "SeriesRefused": 3,
         "PartlyDoneError": 4,
         "MachineError": 5,
