@@ -1,7 +1,10 @@
 """Decoders of compressed frames, each behind a look at what its stream claims."""
 
+import re
 import struct
+import sys
 from collections.abc import Callable
+from threading import Lock
 from typing import Any
 
 import imagecodecs
@@ -35,6 +38,23 @@ def _rle(frame: bytes, layout: PixelLayout) -> tuple[NDArray[Any], Problem]:
     return np.moveaxis(planes, 0, -1), None
 
 
+_only_one = Lock()
+
+
+def _htj2k(frame: bytes) -> NDArray[Any]:
+    """Decode, and fail where imagecodecs would tell nobody and return what was in memory before."""
+    ignored: list[Any] = []
+    with _only_one:  # the hook is the interpreter's
+        hook, sys.unraisablehook = sys.unraisablehook, ignored.append
+        try:
+            decoded: NDArray[Any] = imagecodecs.htj2k_decode(frame)
+        finally:
+            sys.unraisablehook = hook
+    if ignored:
+        raise ValueError(str(ignored[0].exc_value))
+    return decoded
+
+
 def _by(codec: Callable[[bytes], NDArray[Any]], stated_size: Callable[[bytes], _Size]) -> Decoder:
     """Decode after a look at what the stream claims: decoders allocate that before they fail."""
 
@@ -61,9 +81,21 @@ def _jpeg_size(frame: bytes) -> _Size:
 
 
 def _jpeg_2000_size(frame: bytes) -> _Size:
-    """Return rows, columns and components of a JPEG 2000 stream, in a JP2 box or not: T.800 A.5.1."""
+    """Return rows, columns and components of a JPEG 2000 stream, in a JP2 box or not: T.800 A.5.1.
+
+    Raises
+    ------
+    ValueError
+        Tiles are missing: the decoder would give zeros for them.
+    """
     at = frame.index(b"\xff\x4f\xff\x51") + 8
-    right, lower, left, upper, components = struct.unpack_from(">4I16xH", frame, at)
+    right, lower, left, upper, *tile, components = struct.unpack_from(">8IH", frame, at)
+    width, height, tiles_left, tiles_upper = tile
+    wanted = -(-(right - tiles_left) // width) * -(-(lower - tiles_upper) // height)
+    found = set(re.findall(rb"\xff\x90\x00\x0a(..)", frame, re.DOTALL))
+    if len(found) < wanted:
+        message = f"{len(found)} of {wanted} tiles"
+        raise ValueError(message)
     return lower - upper, right - left, components
 
 
@@ -77,8 +109,8 @@ DECODERS: dict[str, Decoder] = {
     "1.2.840.10008.1.2.4.81": _by(imagecodecs.jpegls_decode, _jpeg_size),
     "1.2.840.10008.1.2.4.90": _by(imagecodecs.jpeg2k_decode, _jpeg_2000_size),
     "1.2.840.10008.1.2.4.91": _by(imagecodecs.jpeg2k_decode, _jpeg_2000_size),
-    "1.2.840.10008.1.2.4.201": _by(imagecodecs.htj2k_decode, _jpeg_2000_size),
-    "1.2.840.10008.1.2.4.202": _by(imagecodecs.htj2k_decode, _jpeg_2000_size),
-    "1.2.840.10008.1.2.4.203": _by(imagecodecs.htj2k_decode, _jpeg_2000_size),
+    "1.2.840.10008.1.2.4.201": _by(_htj2k, _jpeg_2000_size),
+    "1.2.840.10008.1.2.4.202": _by(_htj2k, _jpeg_2000_size),
+    "1.2.840.10008.1.2.4.203": _by(_htj2k, _jpeg_2000_size),
 }
 """Encapsulated transfer syntaxes that we decode: PS3.5 annex A.4."""

@@ -15,6 +15,9 @@ from lepton_monai.dicom.tags import DEFLATED, EXPLICIT_BIG, EXPLICIT_LITTLE, IMP
 FIRST_READ = 1 << 14
 """Bytes of the first read: most headers are shorter, and a second read costs more than a longer one."""
 
+SHORT_READ = 1 << 12
+"""Bytes of the first read where the header before was no longer: a page instead of four."""
+
 INFLATE_LIMIT_BYTES = 1 << 28
 """A deflated file may not grow beyond this: 0.6 MB can claim 1.2 GB; one slice is seldom above 2 MB."""
 
@@ -68,8 +71,17 @@ class Container(NamedTuple):
     little: bool
 
 
-def within(path: Path | str, use: Callable[[Container], Result]) -> Result:
+def within(path: Path | str, use: Callable[[Container], Result], first_read: int = FIRST_READ) -> Result:
     """Open a file up to its data set, and return what `use` makes of it.
+
+    Parameters
+    ----------
+    path
+        Any file.
+    use
+        Is given the file while it is open.
+    first_read
+        Bytes that are likely to hold the header.
 
     Raises
     ------
@@ -80,7 +92,7 @@ def within(path: Path | str, use: Callable[[Container], Result]) -> Result:
     """
     descriptor = os.open(path, _FLAGS)
     try:
-        return use(_contained(_reader(descriptor), os.fstat(descriptor).st_size))
+        return use(_contained(_reader(descriptor), os.fstat(descriptor).st_size, first_read))
     finally:
         os.close(descriptor)
 
@@ -96,8 +108,8 @@ def _reader(descriptor: int) -> Read:
     return read
 
 
-def _contained(read: Read, size: int) -> Container:
-    first = read(FIRST_READ, 0)
+def _contained(read: Read, size: int, first_read: int) -> Container:
+    first = read(first_read, 0)
     if not first:
         raise FileRefused(Finding("empty_file", "The file is empty."))
     has_preamble, syntax, start = _meta(read, first)

@@ -6,6 +6,7 @@ bytes read as one little-endian number, (0028,0010) is 0x00100028: that spares t
 """
 
 import struct
+import warnings
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
 
@@ -52,9 +53,13 @@ KEPT: tuple[str, ...] = (
     "PixelPaddingRangeLimit",
     # what tells slices apart
     "InstanceNumber",
+    "SliceLocation",
     "AcquisitionNumber",
+    "FrameAcquisitionNumber",
+    "KVP",
     "ImageType",
     "FrameType",
+    "ComplexImageComponent",
     "EchoTime",
     "EffectiveEchoTime",
     "EchoNumbers",
@@ -62,6 +67,7 @@ KEPT: tuple[str, ...] = (
     "DiffusionGradientOrientation",
     "TemporalPositionIdentifier",
     "TemporalPositionIndex",
+    "FrameReferenceTime",
     "TriggerTime",
     "NominalCardiacTriggerDelayTime",
     "StackID",
@@ -281,7 +287,9 @@ def packed(tag: int, values: Sequence[object]) -> bytes:
 def decoded(raw: bytes, character_set: bytes) -> str:
     """Decode text by the file's character set: PS3.5 section 6.1."""
     names = character_set.decode("ascii", "replace").strip(" \0").split("\\")
-    return str(decode_bytes(raw, convert_encodings([name.strip() for name in names]), _DELIMITERS))
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # a text that is no text is read as far as it goes
+        return str(decode_bytes(raw, convert_encodings([name.strip() for name in names]), _DELIMITERS))
 
 
 def merged(parts: Sequence[Mapping[int, bytes]]) -> Elements:

@@ -5,6 +5,7 @@ This is the border for foreign DICOM headers: whatever a file does, :func:`parse
 """
 
 from dataclasses import dataclass, replace
+from functools import partial
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -12,7 +13,7 @@ from pydicom.multival import MultiValue
 
 from lepton_monai.core.errors import FileRefused
 from lepton_monai.core.findings import Finding
-from lepton_monai.dicom.container import Container, within
+from lepton_monai.dicom.container import FIRST_READ, Container, within
 from lepton_monai.dicom.csa import mosaic_facts
 from lepton_monai.dicom.dataset import bulk_position, foreign_file, parsed_dataset
 from lepton_monai.dicom.elements import (
@@ -26,6 +27,7 @@ from lepton_monai.dicom.elements import (
     packed,
     swapped,
 )
+from lepton_monai.dicom.recall import Recall
 from lepton_monai.dicom.walker import Walked, items, walk
 
 MOST_FRAMES = 1 << 17
@@ -83,13 +85,15 @@ class ParsedFile:
     has_preamble: bool
 
 
-def parse_file(path: Path | str) -> ParsedFile | Finding:
+def parse_file(path: Path | str, recall: Recall | None = None) -> ParsedFile | Finding:
     """Parse a file up to its pixels.
 
     Parameters
     ----------
     path
         Any file.
+    recall
+        Of the files parsed before, where many are: the same result, sooner.
 
     Returns
     -------
@@ -98,7 +102,7 @@ def parse_file(path: Path | str) -> ParsedFile | Finding:
         `bad_header`) where it can't be used.
     """
     try:
-        return within(path, _parsed)
+        return within(path, partial(_parsed, recall=recall), recall.first_read if recall else FIRST_READ)
     except FileRefused as error:
         return replace(error.finding, path=Path(path))
     except RecursionError:
@@ -109,10 +113,12 @@ def parse_file(path: Path | str) -> ParsedFile | Finding:
         return Finding("unreadable_file", f"The file can't be read: {reason}.", path=Path(path))
 
 
-def _parsed(container: Container) -> ParsedFile:
+def _parsed(container: Container, recall: Recall | None) -> ParsedFile:
     if not container.little:
         return _by_pydicom(container)
-    walked = walk(container.read, container.start, container.first, implicit=container.implicit)
+    walked = walk(
+        container.read, container.start, container.first, implicit=container.implicit, recall=recall
+    )
     if walked.is_unusual:
         return _by_pydicom(container)
     frames = _frames(container, walked)
@@ -171,8 +177,6 @@ def _by_pydicom(container: Container) -> ParsedFile:
         elements = _elements_of(dataset)
         for isotope in (dataset.get("RadiopharmaceuticalInformationSequence") or [])[:1]:
             elements.update(_elements_of(isotope))
-    if _PER_FRAME in elements:
-        raise FileRefused(Finding("bad_header", "Functional groups in an encoding that is not read."))
     elements[TAGS["SpecificCharacterSet"]] = b"ISO_IR 192"
     found = bulk_position(container, encoding, end)
     pixels = PixelElement(*found) if found else None
@@ -188,8 +192,13 @@ def _elements_of(dataset: Any) -> Elements:
         if tag not in KINDS:
             elements[tag] = b""
         elif element.value is not None:
-            values = list(element.value) if isinstance(element.value, MultiValue) else [element.value]
-            elements[tag] = packed(tag, [value for value in values if value != ""])
+            values = (
+                list(element.value) if isinstance(element.value, MultiValue | list) else [element.value]
+            )
+            if not all(isinstance(value, str | int | float) for value in values):
+                message = "A value of the header has another form than the standard's."
+                raise FileRefused(Finding("bad_header", message))
+            elements[tag] = packed(tag, values if values != [""] else [])
     for group, creator in PRIVATE_GROUPS.items():
         for block in range(0x10, 0x100):
             reserved = dataset.get((group, block))

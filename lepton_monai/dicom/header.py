@@ -68,8 +68,9 @@ class ValueMapping:
 class Acquisition:
     """What can tell two slices at one position apart, and what the header says of the whole."""
 
-    acquisition_number: int | None
+    acquisition_number: float | None
     image_type: tuple[str, ...]
+    energy_kv: float | None
     echo: tuple[float | None, int | None]
     b_value: tuple[float | None, Vector | None]
     temporal_position: float | None
@@ -100,6 +101,7 @@ class Header:
     description: str
     identity: Identity
     instance_number: int | None
+    slice_location_mm: float | None
     placement: Placement
     layout: PixelLayout
     pixels: PixelElement | None
@@ -137,9 +139,7 @@ def header_of(parsed: ParsedFile, elements: Elements, path: Path | str, frame: i
         A value is absent or is not what it should be.
     """
     get = elements.get
-    common = _common(parsed.transfer_syntax_uid, tuple(map(get, _COMMON)))
-    acquisition = _acquisition(tuple(map(get, _ACQUISITION)))
-    values = _values(tuple(map(get, _VALUES)))
+    common, values, acquisition = _shared(parsed.transfer_syntax_uid, tuple(map(get, _SHARED)))
     position = elements.vector("ImagePositionPatient", 3)
     layout, plane = common.layout, common.plane
     pet = read_pet_dose(elements) if common.modality == "PT" else None
@@ -153,6 +153,7 @@ def header_of(parsed: ParsedFile, elements: Elements, path: Path | str, frame: i
         common.description,
         Identity(*common.owner[:4], elements.text("SOPInstanceUID"), *common.owner[4:]),
         elements.whole("InstanceNumber"),
+        elements.number("SliceLocation"),
         Placement(layout.rows, layout.columns, position, *plane),
         layout,
         parsed.pixels,
@@ -198,9 +199,10 @@ _VALUES = _tags(
     "PixelPaddingValue PixelPaddingRangeLimit"
 )
 _ACQUISITION = _tags(
-    "AcquisitionNumber ImageType FrameType EchoTime EffectiveEchoTime EchoNumbers DiffusionBValue "
-    "DiffusionGradientOrientation TemporalPositionIdentifier TemporalPositionIndex TriggerTime "
-    "NominalCardiacTriggerDelayTime StackID NumberOfSlices ImagesInAcquisition BurnedInAnnotation"
+    "AcquisitionNumber FrameAcquisitionNumber ImageType FrameType ComplexImageComponent KVP EchoTime "
+    "EffectiveEchoTime EchoNumbers DiffusionBValue DiffusionGradientOrientation TemporalPositionIdentifier "
+    "TemporalPositionIndex FrameReferenceTime TriggerTime NominalCardiacTriggerDelayTime StackID "
+    "NumberOfSlices ImagesInAcquisition BurnedInAnnotation"
 )
 
 
@@ -212,6 +214,19 @@ class _Common(NamedTuple):
     description: str
     plane: tuple[Vector, float, float, float | None, float | None] | None
     layout: PixelLayout
+
+
+_SHARED = (*_COMMON, *_VALUES, *_ACQUISITION)
+
+
+@lru_cache(maxsize=64)
+def _shared(transfer_syntax_uid: str, raw: _Raw) -> tuple[_Common, ValueMapping, Acquisition]:
+    common, values = len(_COMMON), len(_COMMON) + len(_VALUES)
+    return (
+        _common(transfer_syntax_uid, raw[:common]),
+        _values(raw[common:values]),
+        _acquisition(raw[values:]),
+    )
 
 
 @lru_cache(maxsize=64)
@@ -273,21 +288,25 @@ def _values(raw: _Raw) -> ValueMapping:
 @lru_cache(maxsize=64)
 def _acquisition(raw: _Raw) -> Acquisition:
     elements = _restored(_ACQUISITION, raw)
-    # A classic object has the first of each pair, a frame of an enhanced one the second.
+    # A classic object has the first of each pair, a frame of an enhanced one the second. The time points of
+    # a dynamic PET have nothing but their reference time.
     image_type = elements.texts("FrameType") or elements.texts("ImageType")
     return Acquisition(
-        acquisition_number=elements.whole("AcquisitionNumber"),
-        image_type=tuple(part.upper() for part in image_type),
-        echo=(_either(elements, "EchoTime", "EffectiveEchoTime"), elements.whole("EchoNumbers")),
+        acquisition_number=_first(elements, "AcquisitionNumber", "FrameAcquisitionNumber"),
+        image_type=tuple(part.upper() for part in (*image_type, *elements.texts("ComplexImageComponent"))),
+        energy_kv=elements.number("KVP"),
+        echo=(_first(elements, "EchoTime", "EffectiveEchoTime"), elements.whole("EchoNumbers")),
         b_value=(elements.number("DiffusionBValue"), elements.vector("DiffusionGradientOrientation", 3)),
-        temporal_position=_either(elements, "TemporalPositionIdentifier", "TemporalPositionIndex"),
-        trigger_time_ms=_either(elements, "TriggerTime", "NominalCardiacTriggerDelayTime"),
+        temporal_position=_first(
+            elements, "TemporalPositionIdentifier", "TemporalPositionIndex", "FrameReferenceTime"
+        ),
+        trigger_time_ms=_first(elements, "TriggerTime", "NominalCardiacTriggerDelayTime"),
         stack_id=elements.text("StackID"),
         slices_declared=elements.whole("NumberOfSlices") or elements.whole("ImagesInAcquisition"),
         burned_in_annotation=elements.text("BurnedInAnnotation").upper() == "YES",
     )
 
 
-def _either(elements: Elements, first: str, second: str) -> float | None:
-    number = elements.number(first)
-    return elements.number(second) if number is None else number
+def _first(elements: Elements, *keywords: str) -> float | None:
+    """Return the number of the first of some tags that is there."""
+    return next((one for one in map(elements.number, keywords) if one is not None), None)

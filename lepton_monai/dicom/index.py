@@ -16,6 +16,7 @@ from lepton_monai.dicom.annotation import Annotation
 from lepton_monai.dicom.file import parse_file
 from lepton_monai.dicom.frames import OtherObject, headers_of, not_an_image
 from lepton_monai.dicom.identity import Identity
+from lepton_monai.dicom.recall import Recall
 from lepton_monai.dicom.series import RefusedSeries, Series
 from lepton_monai.dicom.store import (
     RECENT_FILES,
@@ -29,6 +30,7 @@ from lepton_monai.dicom.store import (
     known_files,
     next_file,
     next_visit,
+    number_of_files,
 )
 from lepton_monai.dicom.tree import Tree
 from lepton_monai.dicom.volumes import make_volumes, path_of, read_volumes
@@ -125,10 +127,12 @@ def database_for(
 def _take_in(tree: Tree, store: Store, connection: sqlite3.Connection, progress: Progress) -> list[Finding]:
     """Bring the index up to date; return what can't be looked at."""
     visit, file = next_visit(connection), next_file(connection)
+    recall = Recall()
     rows: list[FileRow] = []
     findings: list[Finding] = []
     looked_at = _looked_at(tree, connection, visit)
-    for folder, entry, known in progress.track(looked_at, "reading headers", tree.count()):
+    about = number_of_files(connection) or tree.count()
+    for folder, entry, known in progress.track(looked_at, "reading headers", about):
         try:
             status = entry.stat()
         except OSError as error:
@@ -140,7 +144,9 @@ def _take_in(tree: Tree, store: Store, connection: sqlite3.Connection, progress:
             continue
         if known is not None:
             forget_files(connection, [known])
-        rows.append((file, folder, os.fsencode(entry.name), *state, *_columns(entry.path, file, store)))
+        rows.append(
+            (file, folder, os.fsencode(entry.name), *state, *_columns(entry.path, file, store, recall))
+        )
         file += 1
         if len(rows) == RECENT_FILES:
             _add(rows, store, connection)
@@ -171,9 +177,9 @@ def _looked_at(
         forget_files(connection, known.values())
 
 
-def _columns(path: str, file: int, store: Store) -> FileRow:
+def _columns(path: str, file: int, store: Store, recall: Recall) -> FileRow:
     """Read a file; return the columns from `kind` on."""
-    parsed = parse_file(path)
+    parsed = parse_file(path, recall)
     if isinstance(parsed, Finding):
         return ("finding", json.dumps([parsed.code, parsed.message]), *_NO_IMAGE)
     other = not_an_image(parsed, path)
@@ -197,7 +203,7 @@ def _index(store: Store, tree: Tree, findings: Sequence[Finding]) -> Index:
     others: list[OtherObject] = []
     about_files: list[Finding] = []
     with store.reading() as connection:
-        (files,) = connection.execute("SELECT count(*) FROM files").fetchone()
+        files = number_of_files(connection)
         rows = connection.execute(
             "SELECT kind, detail, folders.path, name FROM files JOIN folders ON folder = folders.id"
             " WHERE kind != 'image' UNION ALL"

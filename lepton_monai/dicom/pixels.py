@@ -12,9 +12,13 @@ from lepton_monai.core.errors import SeriesRefused
 from lepton_monai.core.findings import Finding
 from lepton_monai.dicom.codecs import DECODERS
 from lepton_monai.dicom.container import within
+from lepton_monai.dicom.file import PixelElement
 from lepton_monai.dicom.fragments import Fragments, frame_fragments
 from lepton_monai.dicom.header import Header, PixelLayout
 from lepton_monai.dicom.tags import DEFLATED, EXPLICIT_BIG, NATIVE
+
+UNSIGNED, SIGNED = ({size: np.dtype(f"<{kind}{size}") for size in (1, 2, 4, 8)} for kind in "ui")
+"""Types by the bytes of a value: numpy takes longer to parse their names than to open a slice."""
 
 MOST_PIXELS = 1 << 26
 """Of a compressed frame: 8192 x 8192. A few bytes can claim any size; native pixels must be there."""
@@ -29,11 +33,20 @@ def pixel_finding(header: Header) -> Finding | None:
         `unsupported_transfer_syntax`, `truncated_pixel_data`, `bad_header`, or the remark
         `excess_pixel_data`.
     """
-    layout, element = header.layout, header.pixels
-    is_native = layout.transfer_syntax_uid in NATIVE
-    if not is_native and layout.transfer_syntax_uid not in DECODERS:
-        message = f"Transfer syntax {layout.transfer_syntax_uid[:64]} is not one that we decode."
-        return _finding(header, "unsupported_transfer_syntax", message)
+    problem = _problem(header.layout, header.pixels)
+    if problem:
+        return _finding(header, *problem)
+    element = header.pixels
+    if element is None or header.layout.transfer_syntax_uid not in NATIVE:
+        return None
+    return _length_finding(header, min(element.length or 0, element.available))
+
+
+def _problem(layout: PixelLayout, element: PixelElement | None) -> tuple[str, str] | None:
+    """Return code and message of what is wrong with the pixels whatever their length."""
+    syntax = layout.transfer_syntax_uid
+    if syntax not in NATIVE and syntax not in DECODERS:
+        return "unsupported_transfer_syntax", f"Transfer syntax {syntax[:64]} is not one that we decode."
     if layout.bits_allocated not in {8, 16, 32} or not (
         0 < layout.bits_stored <= layout.high_bit + 1 <= layout.bits_allocated
     ):
@@ -41,15 +54,14 @@ def pixel_finding(header: Header) -> Finding | None:
             f"Bits allocated {layout.bits_allocated}, stored {layout.bits_stored} and high bit "
             f"{layout.high_bit} don't go together."
         )
-        return _finding(header, "bad_header", message)
+        return "bad_header", message
     if element is None:
-        return _finding(header, "truncated_pixel_data", "The file has no pixel data.")
-    if not is_native:
-        if layout.rows * layout.columns > MOST_PIXELS:
-            message = f"A matrix of {layout.rows} x {layout.columns} is no slice."
-            return _finding(header, "bad_header", message)
-        return None
-    return _length_finding(header, min(element.length or 0, element.available))
+        return "truncated_pixel_data", "The file has no pixel data."
+    if element.vr not in {"", "OB", "OW", "UN"}:
+        return "bad_header", f"The pixel data have the VR {element.vr!r}: how long they are is unknown."
+    if syntax not in NATIVE and layout.rows * layout.columns > MOST_PIXELS:
+        return "bad_header", f"A matrix of {layout.rows} x {layout.columns} is no slice."
+    return None
 
 
 def _length_finding(header: Header, there: int) -> Finding | None:
@@ -169,7 +181,7 @@ class PixelReader:
             is_swapped = layout.bits_allocated == 8 and element.vr == "OW"
             content = os.pread(self._descriptor, size + is_swapped * size % 2, offset)
             return _of_bytes(_unswapped(content) if is_swapped else content, layout)
-        kind = np.dtype(f"<u{layout.bits_allocated // 8}")
+        kind = UNSIGNED[layout.bits_allocated // 8]
         matrix = np.empty((layout.rows, layout.columns), kind) if into is None or header.tile else into
         there = _read_into(self._descriptor, matrix, offset)
         if there < size:
@@ -212,21 +224,24 @@ def read_stored(header: Header) -> NDArray[Any]:
 def meaningful_bits(raw: NDArray[Any], layout: PixelLayout) -> tuple[NDArray[Any], bool]:
     """Return the values of BitsStored, and whether the other bits held anything but zeros or the sign."""
     size = raw.dtype.itemsize
-    unsigned = raw.view(f"u{size}")
+    unsigned = raw.view(UNSIGNED[size])
     if layout.bits_stored == 8 * size:
-        return (unsigned.view(f"i{size}") if layout.signed else unsigned), False
+        return (unsigned.view(SIGNED[size]) if layout.signed else unsigned), False
     low = min(layout.high_bit, size * 8 - 1) + 1 - layout.bits_stored
-    found = int(np.bitwise_or.reduce(unsigned, axis=None))
     top = 1 << layout.bits_stored - 1
-    if low == 0 and found < (top if layout.signed else 2 * top):
-        # Nothing above BitsStored and no negative value: most images are so.
-        return (unsigned.view(f"i{size}") if layout.signed else unsigned), False
+    # Most images have nothing above BitsStored but the sign.
+    if low == 0 and not layout.signed and unsigned.max(initial=0) < 2 * top:
+        return unsigned, False
+    if low == 0 and layout.signed:
+        signed = unsigned.view(SIGNED[size])
+        if -top <= signed.min(initial=0) and signed.max(initial=0) < top:
+            return signed, False
     # Up: what lies above the high bit falls out; down: the sign (or zero) is drawn in.
     shift_up = size * 8 - layout.bits_stored - low
-    shifted = np.left_shift(unsigned, shift_up).view(f"{'i' if layout.signed else 'u'}{size}")
+    shifted = np.left_shift(unsigned, shift_up).view((SIGNED if layout.signed else UNSIGNED)[size])
     stored = np.right_shift(shifted, size * 8 - layout.bits_stored)
     window = unsigned.dtype.type((2 * top - 1) << low)
-    extended = np.left_shift(stored, low).view(f"u{size}")
+    extended = np.left_shift(stored, low).view(UNSIGNED[size])
     is_plain = np.array_equal(unsigned & window, unsigned) or np.array_equal(extended, unsigned)
     return stored, not is_plain
 

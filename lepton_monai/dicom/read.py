@@ -11,7 +11,7 @@ from lepton_monai.core.findings import Finding
 from lepton_monai.core.grid import Grid
 from lepton_monai.core.volume import Volume
 from lepton_monai.dicom.header import Header
-from lepton_monai.dicom.pixels import PixelReader, pixel_finding
+from lepton_monai.dicom.pixels import UNSIGNED, PixelReader, pixel_finding
 from lepton_monai.dicom.series import Series
 from lepton_monai.dicom.values import exact_type, padding_of, write_physical
 
@@ -96,9 +96,6 @@ class _Stack:
             self._invalid()[at] = padding
             self.padded += int(padding.sum())
         write_physical(header, stored, self.series.factor, plane)
-        if plane.dtype.kind == "f" and not np.isfinite(plane).all():
-            message = "Values aren't finite after the rescale."
-            raise SeriesRefused(Finding("not_finite", message, self.series.uid, header.path))
 
     def valid(self) -> NDArray[np.bool_] | None:
         """Return what was measured ``(i, j, k)``, and give padding the lowest value of that."""
@@ -129,7 +126,7 @@ class _Stack:
 
     def _room(self, plane: NDArray[Any], header: Header) -> NDArray[Any]:
         """Return where the bytes of a slice may go: its own place, if one value takes as much there."""
-        kind = np.dtype(f"<u{header.layout.bits_allocated // 8}")
+        kind = UNSIGNED[header.layout.bits_allocated // 8]
         if plane.dtype.kind in "iu" and plane.dtype.itemsize == kind.itemsize:
             return plane.view(kind)
         if kind not in self.scratch:

@@ -52,13 +52,16 @@ def _on_geometry(headers: Sequence[Header], fit: Fit) -> Iterator[Finding]:
         if not _is_monotone([header.frame for header in headers]):
             yield Finding("frames_reordered", "The frames of the file don't follow the positions.")
         return
+    locations = [header.slice_location_mm for header in headers if header.slice_location_mm is not None]
+    if not _is_monotone(locations):
+        yield Finding("slice_location_disagrees", "Slice locations don't follow the positions.")
     numbers = [header.instance_number for header in headers]
     known = [number for number in numbers if number is not None]
     if len(known) < len(headers) or not _is_monotone(known):
         yield Finding("instance_number_not_spatial", "Instance numbers don't follow the positions.")
 
 
-def _is_monotone(numbers: Sequence[int]) -> bool:
+def _is_monotone(numbers: Sequence[float]) -> bool:
     steps = np.diff(numbers)
     return bool((steps > 0).all() or (steps < 0).all())
 

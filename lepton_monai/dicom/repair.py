@@ -8,6 +8,7 @@ from typing import Any, Literal
 import numpy as np
 from numpy.typing import NDArray
 
+from lepton_monai.core.errors import SeriesRefused
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.grid import Grid
 from lepton_monai.core.volume import Volume
@@ -20,6 +21,9 @@ Repair = Literal["fill_gaps", "keep_tilt", "by_instance_number"]
 
 MOST_GAPS = 0.5
 """A stack with more gaps than slices is no stack."""
+
+TINY = 1e-6
+"""Part of a step below which two places are one."""
 
 
 def repair(refused: RefusedSeries, allowed: Collection[Repair]) -> list[Series]:
@@ -48,48 +52,88 @@ def repair(refused: RefusedSeries, allowed: Collection[Repair]) -> list[Series]:
     return []
 
 
-def regularise(refused: RefusedSeries) -> Volume | None:
+def irregular_stack(refused: RefusedSeries, *, fill_gaps: bool = False) -> Series | None:
+    """Return the slices that `regularise` resamples, in order; None: there it has nothing to do.
+
+    Parameters
+    ----------
+    refused
+        As `scan` gives it.
+    fill_gaps
+        Take a tilted stack with missing slices too.
+    """
+    ordered = geometry.in_order(refused.headers)
+    if refused.finding.code in {"gantry_tilt", "variable_spacing"}:
+        found = [series_of(ordered, geometry.fit_stack(ordered), ())]
+    elif refused.finding.code == "missing_slice" and fill_gaps:
+        gapped = _on_its_grid(ordered, {"fill_gaps", "keep_tilt"})
+        found = [one for one in gapped if any(note.code == "kept_sheared" for note in one.findings)]
+    else:
+        found = []
+    # What is said of a grid that is not kept would mislead.
+    of_grid = {"kept_sheared", "spacing_tag_disagrees"}
+    for series in found:
+        return replace(series, findings=tuple(note for note in series.findings if note.code not in of_grid))
+    return None
+
+
+def regularise(refused: RefusedSeries, *, fill_gaps: bool = False) -> Volume | None:
     """Resample a series with gantry tilt or varying spacing once onto a grid at right angles.
 
     Parameters
     ----------
     refused
         As `scan` gives it.
+    fill_gaps
+        Take a tilted stack with missing slices too.
 
     Returns
     -------
     volume
         float32, linear between slices and in their plane, on a grid with the slices' own pixel spacing
-        and the median gap. It covers all slices; voxels that no slice reaches are invalid and have the
-        lowest value. None where neither tilt nor spacing was the reason of the refusal.
+        and the median gap, from the first slice on. A voxel between padding or a missing slice and anything
+        else is invalid, as is what no slice reaches: these have the lowest value. None where neither
+        tilt nor spacing was the reason of the refusal.
 
     Raises
     ------
     SeriesRefused
-        The pixels can't be read.
+        The pixels can't be read, or no voxel lies between measured ones.
     """
-    if refused.finding.code not in {"gantry_tilt", "variable_spacing"}:
+    stack = irregular_stack(refused, fill_gaps=fill_gaps)
+    if stack is None:
         return None
-    ordered = geometry.in_order(refused.headers)
-    fit = geometry.fit_stack(ordered)
-    source = read_series(replace(series_of(ordered, fit, ()), findings=()))
-    along = geometry.along_normal(ordered)
-    steps = fit.grid.affine[:3, :3] / fit.grid.spacing_mm
-    spacing = np.array([*fit.grid.spacing_mm[:2], float(np.median(np.diff(along)))])
-    offsets = (
-        np.array([one.placement.position for one in ordered]) - ordered[0].placement.position
-    ) @ steps
+    source = read_series(stack)
+    measured = source.array if source.valid is None else np.where(source.valid, source.array, np.nan)
+    steps = source.grid.affine[:3, :3] / source.grid.spacing_mm
+    steps[:, 2] = np.cross(steps[:, 0], steps[:, 1])
+    positions = _positions(stack)
+    offsets = (positions - positions[0]) @ steps
+    along = offsets[:, 2]
+    spacing = np.array([*source.grid.spacing_mm[:2], float(np.median(np.diff(along)))])
     shifts = offsets[:, :2] / spacing[:2]  # of every slice, in voxels
-    grid, first = _covering(source.grid, shifts, spacing, (steps, ordered, along))
-    planes = [_moved(source.array[:, :, k], shifts[k] - first, grid.shape) for k in range(len(ordered))]
+    affine = np.eye(4)
+    affine[:3, :3], affine[:3, 3] = steps * spacing, positions[0]
+    grid, first = _covering(affine, source.grid.shape, shifts, float(along[-1]))
+    planes = [_moved(measured[:, :, k], shifts[k] - first, grid.shape) for k in range(len(along))]
     array = np.full(grid.shape, np.nan, dtype=np.float32, order="F")
     for k in range(grid.shape[2]):
-        array[:, :, k] = _between(planes, along - along[0], k * spacing[2])
+        array[:, :, k] = _between(planes, along, k * spacing[2])
     valid = np.isfinite(array)
+    if not valid.any():
+        message = f"{refused.finding.message} No voxel lies between measured ones."
+        raise SeriesRefused(replace(refused.finding, message=message))
     array[~valid] = array[valid].min()
     message = f"{refused.finding.message} Resampled onto {spacing[2]:.4g} mm at right angles."
     finding = Finding("regularised", message, refused.uid)
     return Volume(array, grid, source.unit, None if valid.all() else valid, (*source.findings, finding))
+
+
+def _positions(stack: Series) -> NDArray[np.float64]:
+    """Return where every slice lies, ``(k, 3)``, LPS, mm; a gap where its grid puts it."""
+    on_grid = stack.grid.to_world([(0, 0, k) for k in range(stack.grid.shape[2])])
+    own = [None if header is None else header.placement.position for header in stack.slices()]
+    return np.array([place if found is None else found for place, found in zip(on_grid, own, strict=True)])
 
 
 def _on_its_grid(ordered: list[Header], allowed: Collection[Repair]) -> list[Series]:
@@ -140,33 +184,40 @@ def _by_instance_number(ordered: list[Header]) -> list[Series]:
 
 
 def _covering(
-    grid: Grid,
-    shifts: NDArray[np.float64],
-    spacing: NDArray[np.float64],
-    stack: tuple[NDArray[np.float64], Sequence[Header], NDArray[np.float64]],
+    affine: NDArray[np.float64], shape: tuple[int, int, int], shifts: NDArray[np.float64], length_mm: float
 ) -> tuple[Grid, NDArray[np.float64]]:
-    """Return a grid at right angles that covers every slice, and its first voxel in the first slice's."""
-    steps, ordered, along = stack
-    first = np.floor(shifts.min(axis=0) + 1e-6)
-    more = np.ceil(shifts.max(axis=0) - 1e-6) - first
-    slices = int(np.floor((along[-1] - along[0]) / spacing[2] + 1e-6)) + 1
-    affine = np.eye(4)
-    affine[:3, :3] = steps * spacing
-    affine[:3, 3] = np.array(ordered[0].placement.position) + affine[:3, :2] @ first
-    shape = (grid.shape[0] + int(more[0]), grid.shape[1] + int(more[1]), slices)
-    return Grid(shape, affine), first
+    """Make a grid that covers every slice, and return which voxel of the first slice it starts with.
+
+    Parameters
+    ----------
+    affine
+        At right angles, from the first voxel of the first slice on.
+    shape
+        Of the stack.
+    shifts
+        Of every slice in its plane, ``(k, 2)``, in voxels.
+    length_mm
+        From the first slice to the last one. A rest that is shorter than a step is left out.
+    """
+    first = np.floor(shifts.min(axis=0) + TINY)
+    more = np.ceil(shifts.max(axis=0) - TINY) - first
+    slices = int(np.floor(length_mm / np.linalg.norm(affine[:3, 2]) + TINY)) + 1
+    moved = affine.copy()
+    moved[:3, 3] += affine[:3, :2] @ first
+    return Grid((shape[0] + int(more[0]), shape[1] + int(more[1]), slices), moved), first
 
 
 def _moved(plane: NDArray[Any], shift: NDArray[np.float64], shape: tuple[int, ...]) -> NDArray[np.float64]:
     """Move a slice by a part of a voxel into its place, linearly; NaN where it has nothing."""
-    from scipy import ndimage
-
     room = np.full(shape[:2], np.nan)
     room[: plane.shape[0], : plane.shape[1]] = plane
-    whole = np.round(shift)
-    if np.abs(shift - whole).max() < 1e-6:
-        return np.asarray(np.roll(room, whole.astype(int), axis=(0, 1)))
-    return np.asarray(ndimage.shift(room, shift, order=1, mode="constant", cval=np.nan))
+    for axis, by in enumerate(shift.tolist()):
+        whole = int(np.floor(by + TINY))
+        part = by - whole
+        room = np.roll(room, whole, axis)
+        if part > TINY:  # else what is next to a NaN would be one too
+            room = room * (1 - part) + np.roll(room, 1, axis) * part
+    return room
 
 
 def _between(
@@ -175,8 +226,8 @@ def _between(
     """Interpolate between the two slices around a place along the normal."""
     after = int(np.clip(np.searchsorted(places, place), 1, len(places) - 1))
     weight = float(np.clip((place - places[after - 1]) / (places[after] - places[after - 1]), 0.0, 1.0))
-    if weight < 1e-6:
+    if weight < TINY:
         return planes[after - 1]
-    if weight > 1 - 1e-6:
+    if weight > 1 - TINY:
         return planes[after]
     return planes[after - 1] * (1 - weight) + planes[after] * weight

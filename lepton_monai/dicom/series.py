@@ -5,11 +5,9 @@ slice locations decide nothing.
 """
 
 import math
-from collections import defaultdict
-from collections.abc import Callable, Hashable, Iterable, Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
-from typing import Any
 
 import numpy as np
 
@@ -22,21 +20,11 @@ from lepton_monai.dicom.header import Header
 from lepton_monai.dicom.identity import Identity
 from lepton_monai.dicom.pixels import pixel_finding, read_stored
 from lepton_monai.dicom.remarks import remarks
+from lepton_monai.dicom.split_keys import GRIDS_OF_THEIR_OWN, SPLIT_KEYS, parts_by, split_notes, tells
 from lepton_monai.dicom.values import rescale_refusal, scale_of
 
-SPLIT_KEYS: dict[str, Callable[[Header], Hashable]] = {
-    "multiple_echoes": lambda header: header.acquisition.echo,
-    "multiple_b_values": lambda header: header.acquisition.b_value,
-    "multiple_time_points": lambda header: header.acquisition.temporal_position,
-    "multiple_phases": lambda header: header.acquisition.trigger_time_ms,
-    "multiple_image_types": lambda header: header.acquisition.image_type,
-    "multiple_acquisitions": lambda header: header.acquisition.acquisition_number,
-    "multiple_stacks": lambda header: header.acquisition.stack_id,
-}
-"""What may tell two slices at one position apart, in the order in which it is tried."""
-
-_Stack = tuple[list[Header], geometry.Fit]
-"""Slices in order and the grid that they make."""
+_Part = tuple[list[Header], geometry.Fit | Finding]
+"""Slices in order, and the grid that they make or why they make none."""
 
 SAME_DIRECTION = 0.01
 """Direction cosines that differ by less belong to one stack; the gate judges the rest."""
@@ -146,8 +134,12 @@ def volumes_of(headers: Iterable[Header]) -> tuple[list[Series], list[RefusedSer
     refused += [_refused(group, finding) for group, finding in left_out]
     for group in groups:
         try:
-            stacks, stack_notes = _stacks(group)
-            series += [series_of(stack, fit, (*notes, *split_notes, *stack_notes)) for stack, fit in stacks]
+            parts, part_notes = _stacks(group)
+            for part, fit in parts:
+                if isinstance(fit, Finding):
+                    refused.append(_refused(part, fit))
+                else:
+                    series.append(series_of(part, fit, (*notes, *split_notes, *part_notes)))
         except SeriesRefused as refusal:
             refused.append(_refused(group, refusal.finding))
         except GeometryError as error:
@@ -247,8 +239,8 @@ def _planes(headers: list[Header]) -> list[list[Header]]:
     return groups
 
 
-def _stacks(headers: list[Header]) -> tuple[list[_Stack], list[Finding]]:
-    """Part one plane's slices into stacks that pass the gate, or refuse them all."""
+def _stacks(headers: list[Header]) -> tuple[list[_Part], list[Finding]]:
+    """Part one plane's slices into stacks that pass the gate; what doesn't has the reason with it."""
     ordered = geometry.in_order(headers)
     fit = _fit(ordered)
     if isinstance(fit, geometry.Fit):
@@ -260,7 +252,7 @@ def _stacks(headers: list[Header]) -> tuple[list[_Stack], list[Finding]]:
     if notes:
         stacks, more = _stacks(unique)
         return stacks, [*notes, *more]
-    raise SeriesRefused(fit)
+    return [(ordered, fit)], []
 
 
 def _fit(ordered: Sequence[Header]) -> geometry.Fit | Finding:
@@ -297,40 +289,30 @@ def _doubled(ordered: Sequence[Header]) -> Header | None:
     return ordered[int(at[0]) + 1] if len(at) else None
 
 
-def _split_by_keys(ordered: list[Header]) -> tuple[list[_Stack], list[Finding]] | None:
-    """Part by the first keys, alone or nested, that make every part a regular stack."""
-    telling = [code for code, key in SPLIT_KEYS.items() if len({key(header) for header in ordered}) > 1]
+def _split_by_keys(ordered: list[Header]) -> tuple[list[_Part], list[Finding]] | None:
+    """Part by the first keys, alone or nested, that make every part a regular stack.
+
+    Where none do and slices share positions: by the first that tell those apart and make some part a stack.
+    """
+    is_doubled = _doubled(ordered) is not None
+    codes_at_hand = SPLIT_KEYS if is_doubled else GRIDS_OF_THEIR_OWN
+    telling = [code for code in SPLIT_KEYS if code in codes_at_hand and tells(code, ordered)]
     # A series with a hole could be cut at the hole into stumps of two, which always fit.
-    fewest = 3 if _doubled(ordered) is None else 2
+    fewest = 2 if is_doubled else 3
+    in_part: tuple[list[_Part], list[Finding]] | None = None
     for depth in (1, 2, 3):
         for codes in combinations(telling, depth):
-            parts = _parts(ordered, codes)
-            if min(map(len, parts)) < fewest:
+            groups = parts_by(ordered, codes)
+            if min(map(len, groups)) < fewest:
                 continue
-            fits = [_fit(part) for part in parts]
-            stacks = [
-                (part, fit) for part, fit in zip(parts, fits, strict=True) if isinstance(fit, geometry.Fit)
-            ]
-            if len(stacks) == len(parts):
-                message = f"The series holds {len(parts)} volumes of {len(parts[0])} slices."
-                return stacks, [Finding(code, message) for code in codes]
-    return None
-
-
-def _parts(ordered: list[Header], codes: Sequence[str]) -> list[list[Header]]:
-    groups: dict[tuple[Hashable, ...], list[Header]] = defaultdict(list)
-    for header in ordered:
-        groups[tuple(SPLIT_KEYS[code](header) for code in codes)].append(header)
-    return [groups[key] for key in sorted(groups, key=_rank)]
-
-
-def _rank(key: Hashable) -> tuple[Any, ...]:
-    """Order keys by their numbers; what is absent comes first."""
-    if isinstance(key, tuple):
-        return (2, *(_rank(part) for part in key))
-    if isinstance(key, int | float):
-        return (1, float(key))
-    return (0, "" if key is None else str(key))
+            parts: list[_Part] = [(group, _fit(group)) for group in groups]
+            fitting = sum(isinstance(fit, geometry.Fit) for _, fit in parts)
+            found = parts, split_notes(groups, codes)
+            if fitting == len(parts):
+                return found
+            if is_doubled and fitting and in_part is None and not any(map(_doubled, groups)):
+                in_part = found
+    return in_part
 
 
 def _without_double_positions(ordered: list[Header]) -> tuple[list[Header], list[Finding]]:

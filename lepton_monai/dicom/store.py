@@ -5,16 +5,14 @@ patient ids, so it is for its owner alone (0600).
 """
 
 import os
-import shutil
 import sqlite3
 import struct
-import tempfile
 import weakref
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import closing, contextmanager, suppress
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from contextlib import AbstractContextManager, closing, contextmanager, nullcontext, suppress
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import filelock
 
@@ -24,7 +22,7 @@ from lepton_monai.dicom.elements import from_bytes, to_bytes
 from lepton_monai.dicom.file import ParsedFile, PixelElement
 from lepton_monai.dicom.header import Header
 
-VERSION = 1
+VERSION = 2
 """Raised with every change of the tables or of what the walker keeps: an older index is made anew."""
 
 _TABLES = (
@@ -51,12 +49,13 @@ FileState = tuple[int, int, int]
 FileRow = tuple[Any, ...]
 """A row of the table `files`."""
 
+_Open = Callable[[], AbstractContextManager[sqlite3.Connection]]
+
 RECENT_FILES = 4096
 """Of so many files the headers are kept in memory, so that a small folder isn't read from its own index."""
 
 
-@dataclass(frozen=True)
-class KnownFile:
+class KnownFile(NamedTuple):
     """A file as the index knows it."""
 
     id: int
@@ -70,7 +69,7 @@ class Store:
     Parameters
     ----------
     path
-        None: a temporary one that goes with this object.
+        None: a temporary one, in memory as long as it is small, that goes with this object.
 
     Attributes
     ----------
@@ -79,19 +78,21 @@ class Store:
     """
 
     def __init__(self, path: Path | None) -> None:
-        if path is None:
-            folder = tempfile.mkdtemp(prefix="lepton-index-")
-            weakref.finalize(self, _remove, folder, os.getpid())
-            path = Path(folder) / "index.sqlite"
-            self._pragmas = ("journal_mode = OFF", "synchronous = OFF")
-        else:
-            self._pragmas = ("journal_mode = WAL", "synchronous = NORMAL")
-        self.path = path
         self.recent: dict[int, Sequence[Header] | Finding] = {}
+        self._writable: _Open
+        self._readable: _Open
+        if path is None:
+            self._name = "in the temporary folder"
+            connection = _temporary()
+            weakref.finalize(self, connection.close)
+            self._writable = self._readable = lambda: nullcontext(connection)
+        else:
+            self._name = str(path)
+            self._writable, self._readable = partial(_alone, path), partial(_connected, path)
 
     @contextmanager
     def writing(self) -> Iterator[sqlite3.Connection]:
-        """Open the file as its only writer; a second one waits.
+        """Open the index as its only writer; a second one waits.
 
         Raises
         ------
@@ -99,44 +100,66 @@ class Store:
             It can't be written, or the disk is full.
         """
         try:
-            self.path.parent.mkdir(parents=True, exist_ok=True)
-            with filelock.FileLock(f"{self.path}.lock"), closing(self._opened()) as connection:
+            with self._writable() as connection:
                 yield connection
                 connection.commit()
         except (OSError, sqlite3.Error) as error:
-            message = f"The index {self.path} can't be written: {error}."
+            message = f"The index {self._name} can't be written: {error}."
             raise MachineError(message) from error
 
-    @contextmanager
-    def reading(self) -> Iterator[sqlite3.Connection]:
-        """Open the file to read from: a connection of one's own, in any process or thread."""
-        with closing(sqlite3.connect(self.path)) as connection:
-            yield connection
+    def reading(self) -> AbstractContextManager[sqlite3.Connection]:
+        """Open the index to read from, in any process or thread."""
+        return self._readable()
 
-    def _opened(self) -> sqlite3.Connection:
-        try:
-            return self._with_tables()
-        except sqlite3.OperationalError:
-            raise
-        except sqlite3.DatabaseError:  # damaged, and only a cache
-            for ending in ("", "-wal", "-shm"):
-                with suppress(FileNotFoundError):
-                    Path(f"{self.path}{ending}").unlink()
-            return self._with_tables()
 
-    def _with_tables(self) -> sqlite3.Connection:
-        os.close(os.open(self.path, os.O_CREAT | os.O_RDWR, 0o600))
-        connection = sqlite3.connect(self.path)
-        try:
-            for pragma in self._pragmas:
-                connection.execute(f"PRAGMA {pragma}")
-            (version,) = connection.execute("PRAGMA user_version").fetchone()
-            if version != VERSION:
-                _make_tables(connection)
-        except BaseException:
-            connection.close()
-            raise
-        return connection
+@contextmanager
+def _alone(path: Path) -> Iterator[sqlite3.Connection]:
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with filelock.FileLock(f"{path}.lock"), closing(_opened(path)) as connection:
+        yield connection
+
+
+def _connected(path: Path) -> AbstractContextManager[sqlite3.Connection]:
+    return closing(sqlite3.connect(path))
+
+
+def _temporary() -> sqlite3.Connection:
+    """Open an index of no name: SQLite spills it to a file that is gone with the connection.
+
+    Any thread may use it, SQLite takes one at a time; a forked child may read from it.
+    """
+    connection = sqlite3.connect("", check_same_thread=False)
+    for pragma in ("journal_mode = OFF", "synchronous = OFF"):
+        connection.execute(f"PRAGMA {pragma}")
+    _make_tables(connection)
+    return connection
+
+
+def _opened(path: Path) -> sqlite3.Connection:
+    try:
+        return _with_tables(path)
+    except sqlite3.OperationalError:
+        raise
+    except sqlite3.DatabaseError:  # damaged, and only a cache
+        for ending in ("", "-wal", "-shm"):
+            with suppress(FileNotFoundError):
+                Path(f"{path}{ending}").unlink()
+        return _with_tables(path)
+
+
+def _with_tables(path: Path) -> sqlite3.Connection:
+    os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+    connection = sqlite3.connect(path)
+    try:
+        for pragma in ("journal_mode = WAL", "synchronous = NORMAL"):
+            connection.execute(f"PRAGMA {pragma}")
+        (version,) = connection.execute("PRAGMA user_version").fetchone()
+        if version != VERSION:
+            _make_tables(connection)
+    except BaseException:
+        connection.close()
+        raise
+    return connection
 
 
 def known_files(
@@ -165,6 +188,12 @@ def next_file(connection: sqlite3.Connection) -> int:
     """Return an id that no file has had."""
     (last,) = connection.execute("SELECT max(id) FROM files").fetchone()
     return (last or 0) + 1
+
+
+def number_of_files(connection: sqlite3.Connection) -> int:
+    """Return how many files the index knows."""
+    (files,) = connection.execute("SELECT count(*) FROM files").fetchone()
+    return int(files)
 
 
 def forget_files(connection: sqlite3.Connection, files: Iterable[KnownFile]) -> None:
@@ -203,7 +232,7 @@ def image_columns(parsed: ParsedFile) -> tuple[Any, ...]:
     packed = None
     if pixels:
         length = _UNDEFINED if pixels.length is None else pixels.length
-        packed = _PIXELS.pack(pixels.offset, length, pixels.available, pixels.vr.encode("ascii"))
+        packed = _PIXELS.pack(pixels.offset, length, pixels.available, pixels.vr.encode("ascii", "replace"))
     elements = parsed.elements
     frames = b"".join(_with_length(to_bytes(frame)) for frame in parsed.frames) or None
     uid = elements.text("SeriesInstanceUID")
@@ -242,8 +271,3 @@ def _make_tables(connection: sqlite3.Connection) -> None:
         connection.execute(statement)
     connection.execute(f"PRAGMA user_version = {VERSION}")
     connection.commit()
-
-
-def _remove(folder: str, owner: int) -> None:
-    if os.getpid() == owner:  # a forked child shares the folder and must leave it
-        shutil.rmtree(folder, ignore_errors=True)

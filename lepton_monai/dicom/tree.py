@@ -2,6 +2,7 @@
 
 import os
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from pathlib import Path
 
 from lepton_monai.core.errors import InputError
@@ -73,7 +74,7 @@ class Tree:
                 return []
             entered.add((state.st_dev, state.st_ino))
             with os.scandir(folder) as entries:
-                return sorted(entries, key=_name)
+                return sorted(entries, key=attrgetter("name"))
         except OSError as error:
             message = f"The folder can't be read: {error.strerror}."
             self.findings.append(Finding("unreadable_folder", message, path=Path(folder)))
@@ -98,7 +99,3 @@ class Tree:
             message = f"The entry can't be read: {error.strerror}."
             self.findings.append(Finding("unreadable_file", message, path=Path(entry.path)))
             return ""
-
-
-def _name(entry: "os.DirEntry[str]") -> bytes:
-    return os.fsencode(entry.name)

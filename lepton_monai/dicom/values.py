@@ -3,6 +3,7 @@
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -141,6 +142,11 @@ def write_physical(header: Header, stored: NDArray[Any], factor: float, plane: N
         Of the series.
     plane
         Where the values go: an integer type that :func:`exact_type` has chosen, or a floating one.
+
+    Raises
+    ------
+    SeriesRefused
+        `not_finite`.
     """
     slope, intercept = _line(header)
     if plane.dtype.kind != "f":
@@ -154,9 +160,12 @@ def write_physical(header: Header, stored: NDArray[Any], factor: float, plane: N
         return
     if header.values.has_modality_lut:
         plane[...] = _looked_up(header, stored) * factor
+        _require_finite(header, plane)
         return
     if slope == 1 and factor == 1 and intercept.is_integer() and _is_exact(header.layout, intercept, plane):
-        np.add(stored, plane.dtype.type(intercept), out=plane, dtype=plane.dtype)
+        plane[...] = stored  # apart: a sum of two types goes through a buffer and takes twice as long
+        if intercept:
+            np.add(plane, plane.dtype.type(intercept), out=plane)
         return
     with np.errstate(over="ignore", invalid="ignore"):
         values = np.multiply(stored, slope, dtype=np.float64)
@@ -165,6 +174,13 @@ def write_physical(header: Header, stored: NDArray[Any], factor: float, plane: N
         if factor != 1:
             values *= factor
         plane[...] = values
+    _require_finite(header, plane)
+
+
+def _require_finite(header: Header, plane: NDArray[Any]) -> None:
+    if not np.isfinite(plane).all():
+        message = "Values aren't finite after the rescale."
+        raise SeriesRefused(Finding("not_finite", message, header.identity.series_uid, header.path))
 
 
 def _is_exact(layout: PixelLayout, intercept: float, plane: NDArray[Any]) -> bool:
@@ -173,6 +189,7 @@ def _is_exact(layout: PixelLayout, intercept: float, plane: NDArray[Any]) -> boo
     return max(map(abs, _stored_range(layout))) + abs(intercept) <= most
 
 
+@lru_cache(maxsize=8)
 def _wrapped(number: int, kind: np.dtype[Any]) -> Any:
     return np.array(number % (1 << 8 * kind.itemsize), f"u{kind.itemsize}").view(kind)[()]
 

@@ -19,9 +19,9 @@ from lepton_monai.dicom.identity import Identity
 from lepton_monai.dicom.series import RefusedSeries, Series, volumes_of
 from lepton_monai.dicom.store import Store, parsed_image
 
-_IMAGE = (
-    "SELECT folders.path, name, syntax, has_preamble, pixels, elements, frames"
-    " FROM files JOIN folders ON folder = folders.id WHERE files.id = ?"
+_IMAGES = (
+    "SELECT files.id, folders.path, name, syntax, has_preamble, pixels, elements, frames"
+    " FROM files JOIN folders ON folder = folders.id WHERE kind = 'image' AND series_uid = ?"
 )
 
 
@@ -162,12 +162,13 @@ def _images_of(
     headers: list[tuple[int, Header]] = []
     findings: list[tuple[int, Finding]] = []
     ids = connection.execute("SELECT id FROM files WHERE kind = 'image' AND series_uid = ?", (series_uid,))
-    for (file,) in ids.fetchall():
-        found = store.recent.get(file)
-        if found is None:
-            folder, name, *columns = connection.execute(_IMAGE, (file,)).fetchone()
+    files = [file for (file,) in ids]
+    known = {file: store.recent[file] for file in files if file in store.recent}
+    if len(known) < len(files):
+        for file, folder, name, *columns in connection.execute(_IMAGES, (series_uid,)):
             path = os.fsdecode(folder + _SEPARATOR + name)
-            found = headers_of(parsed_image(tuple(columns)), path)
+            known[file] = headers_of(parsed_image(tuple(columns)), path)
+    for file, found in known.items():
         if isinstance(found, Finding):
             findings.append((file, found))
         else:

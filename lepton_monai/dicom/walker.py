@@ -5,7 +5,7 @@ the chain by the lengths, keeps what `elements.KEPT` names, skips the rest unrea
 """
 
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from itertools import islice
 
@@ -13,6 +13,7 @@ from lepton_monai.core.errors import FileRefused
 from lepton_monai.core.findings import Finding
 from lepton_monai.dicom.container import FIRST_READ, LONG_VRS, Read
 from lepton_monai.dicom.elements import KINDS, MACROS, PRIVATE_GROUPS, SEQUENCES, TAGS, Elements, swapped
+from lepton_monai.dicom.recall import Recall, Stretch
 
 LONGEST_VALUE = 1 << 26
 """No value that is walked into is longer: a sequence of undefined length has to be read to be skipped."""
@@ -34,6 +35,7 @@ def _codes(vrs: str) -> frozenset[int]:
 _TEXTS = _codes("AE AS CS DA DS DT IS LO LT PN SH ST TM UI")
 _BINARY = {vr: _codes(vr) for vr in ("UL", "FL", "FD")} | {"US": _codes("US SS")}
 _UNKNOWN = _code("UN")
+_SHORT_VRS = _codes("AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US")
 
 _VALUES: dict[int, frozenset[int]] = {tag: _BINARY.get(vr, _TEXTS) for tag, vr in KINDS.items()} | {
     block << shift | group: _TEXTS
@@ -60,7 +62,8 @@ _STOPS = frozenset(
 )
 _FORMS = _VALUES | dict.fromkeys(_SEQUENCES | _STOPS, frozenset[int]())
 _ITEM = swapped(0xFFFEE000)
-_ENDS = frozenset(map(swapped, (0xFFFEE00D, 0xFFFEE0DD)))  # of an item, of a sequence
+_SEQUENCE_END = swapped(0xFFFEE0DD)
+_ENDS = frozenset((swapped(0xFFFEE00D), _SEQUENCE_END))
 _BEYOND, _STOP = -1, -2
 
 _explicit_head = struct.Struct("<IHH").unpack_from
@@ -82,15 +85,19 @@ class Walked:
         Offset and length of the value of Pixel Data, None if undefined, and its VR.
     is_unusual
         A kept value stands in a form that the walk doesn't decode; pydicom may.
+    stretches, met
+        What earlier headers had in common, and how much of that this one has too.
     """
 
     elements: Elements = field(default_factory=Elements)
     sequences: dict[int, tuple[int, int | None]] = field(default_factory=dict)
     pixels: tuple[int, int | None, str] | None = None
     is_unusual: bool = False
+    stretches: Mapping[int, Stretch] = field(default_factory=dict)
+    met: int = 0
 
 
-def walk(read: Read, start: int, first: bytes, *, implicit: bool) -> Walked:
+def walk(read: Read, start: int, first: bytes, *, implicit: bool, recall: Recall | None = None) -> Walked:
     """Walk a little-endian data set up to its pixels, or to the end of a cut file.
 
     Parameters
@@ -103,13 +110,23 @@ def walk(read: Read, start: int, first: bytes, *, implicit: bool) -> Walked:
         The file's first bytes, as far as they have been read.
     implicit
         The VRs are implicit: PS3.5 section 7.1.3.
+    recall
+        Of the headers walked before, where there were some.
 
     Raises
     ------
     FileRefused
         `nested_too_deep`.
     """
-    walked = Walked()
+    if recall is None or implicit:
+        return _walked(read, start, first, Walked(), implicit=implicit)
+    walked = _walked(read, start, first, Walked(stretches=recall.stretches), implicit=False)
+    if recall.is_due(walked.met, walked.pixels[0] if walked.pixels else 0) and not walked.is_unusual:
+        recall.learn(_parts(first, start), walked.elements)
+    return walked
+
+
+def _walked(read: Read, start: int, first: bytes, walked: Walked, *, implicit: bool) -> Walked:
     step = _walk_implicit if implicit else _walk_explicit
     window, base, at, size = first, 0, start, FIRST_READ
     while True:
@@ -154,15 +171,14 @@ def items(read: Read, offset: int, length: int | None, *, implicit: bool) -> Ite
 
 def _items(value: bytes, implicit: bool) -> Iterator[bytes]:
     at = 0
-    while at + 8 <= len(value):
-        key, length = _two_numbers(value, at)
-        if key != _ITEM:
+    while at < len(value):
+        key, length = _two_numbers(value, at) if at + 8 <= len(value) else (0, 0)
+        if key == _SEQUENCE_END:
             return
         start = at + 8
         at = start + length if length != UNDEFINED else _end_of(value, start, implicit)
-        if at == _BEYOND or at > len(value):
-            message = "An item of a sequence is cut."
-            raise FileRefused(Finding("bad_header", message))
+        if key != _ITEM or not start <= at <= len(value):
+            raise FileRefused(_damage("An item of a sequence is cut."))
         yield value[start : at if length != UNDEFINED else at - 8]
 
 
@@ -170,16 +186,21 @@ def _flattened(content: bytes, implicit: bool, depth: int) -> Elements:
     if depth > DEEPEST:
         raise _too_deep()
     walked = Walked()
-    (_walk_implicit if implicit else _walk_explicit)(content, 0, 0, walked)
+    end = (_walk_implicit if implicit else _walk_explicit)(content, 0, 0, walked)
     if walked.is_unusual:
-        message = "A value of a functional group has another form than the standard's."
-        raise FileRefused(Finding("bad_header", message))
+        raise FileRefused(_damage("A value of a functional group has another form than the standard's."))
+    if end != len(content):
+        raise FileRefused(_damage("The elements of an item don't fill it."))
     for key, (offset, length) in walked.sequences.items():
         if key in _MACROS:
             nested = content[offset : None if length is None else offset + length]
             for item in islice(_items(nested, implicit), 1):
                 walked.elements.update(_flattened(item, implicit, depth + 1))
     return walked.elements
+
+
+def _damage(message: str) -> Finding:
+    return Finding("bad_header", message)
 
 
 def _too_deep() -> FileRefused:
@@ -190,9 +211,15 @@ def _walk_explicit(window: bytes, at: int, base: int, walked: Walked) -> int:
     """Walk the elements that lie whole in the window; return where the next one starts, -1 at the end."""
     # Local names and the order of the tests: this loop is most of the time of an index.
     elements, form_of, head, size = walked.elements, _FORMS.get, _explicit_head, len(window)
-    last = size - 8
+    stretch_of, last = walked.stretches.get, size - 8
     while at <= last:
         key, vr, length = head(window, at)
+        stretch = stretch_of(key)
+        if stretch is not None and window.startswith(stretch[0], at):
+            elements.update(stretch[1])
+            at += len(stretch[0])
+            walked.met += 1
+            continue
         form = form_of(key)
         start = at + 8
         if form is not None and vr in form:
@@ -200,7 +227,7 @@ def _walk_explicit(window: bytes, at: int, base: int, walked: Walked) -> int:
             if end > size:
                 return at
             elements[key] = window[start:end]
-        elif form is None and vr not in LONG_VRS:
+        elif form is None and vr in _SHORT_VRS:
             end = start + length
         else:
             end = _long(window, (at, key, vr, length), base, walked)
@@ -219,6 +246,9 @@ def _long(window: bytes, head: tuple[int, int, int, int], base: int, walked: Wal
             return _BEYOND
         (length,) = _one_number(window, start)
         start += 4
+    elif vr not in _SHORT_VRS:
+        walked.is_unusual = True
+        return _STOP
     if key in _VALUES and vr == _UNKNOWN and length != UNDEFINED:
         if start + length > len(window):
             return _BEYOND
@@ -249,6 +279,20 @@ def _walk_implicit(window: bytes, at: int, base: int, walked: Walked) -> int:
             return at if end == _BEYOND else -1
         at = end
     return at
+
+
+def _parts(window: bytes, at: int) -> Iterator[tuple[int, bytes]]:
+    """Yield tag and bytes of the elements that lie whole in the window, none of those that are noted."""
+    while at + 8 <= len(window):
+        start, length = _explicit_length(window, at)
+        if start != _BEYOND and length == UNDEFINED:
+            start, length = _end_of(window, start, implicit=False), 0
+        end = start + length
+        if start == _BEYOND or end > len(window):
+            return
+        (key,) = _one_number(window, at)
+        yield key, b"" if key in _SEQUENCES or key in _STOPS else window[at:end]
+        at = end
 
 
 def _special(window: bytes, head: tuple[int, int, int, int], base: int, walked: Walked) -> int:
@@ -301,7 +345,8 @@ def _explicit_length(window: bytes, at: int) -> tuple[int, int]:
     _, vr, length = _explicit_head(window, at)
     start = at + 8
     if vr not in LONG_VRS:
-        return start, length
+        # Nobody knows how long an element of no known VR is; then nothing behind it is found either.
+        return (start, length) if vr in _SHORT_VRS else (_BEYOND, 0)
     if start + 4 > len(window):
         return _BEYOND, 0
     (length,) = _one_number(window, start)

@@ -2,13 +2,16 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pydicom
 from numpy.typing import ArrayLike, NDArray
+from scipy.spatial.transform import Rotation
 
+from lepton_monai.core.grid import Grid
 from lepton_monai.core.volume import Volume
 from lepton_monai.dicom import Series, read_series, scan
 from lepton_monai.dicom.file import PixelElement
@@ -85,6 +88,36 @@ def with_placement(header: Header, **changes: Any) -> Header:
     return replace(header, placement=replace(header.placement, **changes))
 
 
+def turned(angles_deg: Sequence[float]) -> NDArray[np.float64]:
+    return np.asarray(Rotation.from_euler("xyz", angles_deg, degrees=True).as_matrix(), dtype=np.float64)
+
+
+def stack_of(
+    count: int, angles_deg: Sequence[float], spacing_mm: Sequence[float], gap_mm: float, shear: float = 0.0
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return positions ``(n, 3)`` and in-plane steps ``(3, 2)``; `shear` is a shift along j a mm."""
+    axes = turned(angles_deg)
+    step = (axes[:, 2] + shear * axes[:, 1]) * gap_mm
+    positions = np.array([-117.5, 40.25, 310.75]) + np.arange(count)[:, None] * step
+    return positions, axes[:, :2] * np.asarray(spacing_mm)
+
+
+def error_mm(grid: Grid, ordered: Sequence[Header]) -> float:
+    """Return how far a slice's own corner (PS3.3 equation C.7.6.2.1-1) lies from the grid's."""
+    distances = [0.0]
+    for k, header in enumerate(ordered):
+        place = header.placement
+        row, column = np.split(np.array(place.orientation), 2)
+        for i, j in product((0, place.columns - 1), (0, place.rows - 1)):
+            own = (
+                np.array(place.position)
+                + row * place.column_spacing_mm * i
+                + column * place.row_spacing_mm * j
+            )
+            distances.append(float(np.linalg.norm(own - grid.to_world([i, j, k]))))
+    return max(distances)
+
+
 def _numbered(positions: ArrayLike) -> list[tuple[int, Sequence[float]]]:
     return list(enumerate(np.asarray(positions, dtype=np.float64).tolist()))
 
@@ -99,6 +132,7 @@ def _header(number: int, placement: Placement) -> Header:
         description="",
         identity=Identity("P", "", "1.1", "1.2", f"1.2.{number + 1}", "1.2.840.10008.5.1.4.1.1.2", "1.3"),
         instance_number=number,
+        slice_location_mm=None,
         placement=placement,
         layout=PixelLayout(
             transfer_syntax_uid=EXPLICIT_LITTLE,
@@ -125,6 +159,7 @@ def _acquisition() -> Acquisition:
     return Acquisition(
         acquisition_number=1,
         image_type=("ORIGINAL",),
+        energy_kv=None,
         echo=(None, None),
         b_value=(None, None),
         stack_id="",

@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Sequence
-from itertools import product
 from random import Random
 
 import numpy as np
@@ -10,13 +9,11 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
-from scipy.spatial.transform import Rotation
 
-from lepton_monai.core.grid import Grid
 from lepton_monai.dicom.geometry import GATE_MM, NOTE_MM, bad_geometry, fit_stack, refusal
 from lepton_monai.dicom.header import Header
 from lepton_monai.dicom.series import volumes_of
-from tests.dicom.changed import COLUMNS, ROWS, slices_of, with_placement
+from tests.dicom.changed import COLUMNS, ROWS, error_mm, slices_of, stack_of, turned, with_placement
 
 Points = NDArray[np.float64]
 
@@ -26,36 +23,6 @@ TINY_MM = 1e-6
 angles = st.tuples(*[st.floats(-180, 180)] * 3)
 spacings = st.tuples(st.floats(0.4, 3.0), st.floats(0.4, 3.0))
 gaps = st.floats(0.6, 8.0)
-
-
-def turned(angles_deg: Sequence[float]) -> Points:
-    return np.asarray(Rotation.from_euler("xyz", angles_deg, degrees=True).as_matrix(), dtype=np.float64)
-
-
-def stack_of(
-    count: int, angles_deg: Sequence[float], spacing_mm: Sequence[float], gap_mm: float, shear: float = 0.0
-) -> tuple[Points, Points]:
-    """Return positions ``(n, 3)`` and in-plane steps ``(3, 2)``; `shear` is a shift along j a mm."""
-    axes = turned(angles_deg)
-    step = (axes[:, 2] + shear * axes[:, 1]) * gap_mm
-    positions = np.array([-117.5, 40.25, 310.75]) + np.arange(count)[:, None] * step
-    return positions, axes[:, :2] * np.asarray(spacing_mm)
-
-
-def error_mm(grid: Grid, ordered: Sequence[Header]) -> float:
-    """Return how far a slice's own corner (PS3.3 equation C.7.6.2.1-1) lies from the grid's."""
-    distances = [0.0]
-    for k, header in enumerate(ordered):
-        place = header.placement
-        row, column = np.split(np.array(place.orientation), 2)
-        for i, j in product((0, place.columns - 1), (0, place.rows - 1)):
-            own = (
-                np.array(place.position)
-                + row * place.column_spacing_mm * i
-                + column * place.row_spacing_mm * j
-            )
-            distances.append(float(np.linalg.norm(own - grid.to_world([i, j, k]))))
-    return max(distances)
 
 
 def judged(slices: Sequence[Header]) -> str:

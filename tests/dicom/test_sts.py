@@ -33,31 +33,3 @@ def test_all_72_series_have_the_grid_of_their_masks_and_the_values_of_simpleitk(
     print(f"72 series: corners within {furthest:.2g} mm, values within {largest:.2g} of the largest")
     assert furthest < 1e-3
     assert largest < 2e-7
-
-
-@pytest.mark.parametrize(
-    ("folder", "code"),
-    [
-        ("gantrytilting", "gantry_tilt"),
-        ("notavolume", "conflicting_duplicate"),
-        ("sliceincrement/001", "missing_slice"),
-        ("sliceincrement/002", "missing_slice"),
-    ],
-)
-def test_what_is_known_to_fail_is_refused_by_its_name(data_folder: Path, folder: str, code: str) -> None:
-    index = scan([data_folder / "series" / "failing" / folder], ["*.nii.gz"])
-    assert not index.series
-    assert [refused.finding.code for refused in index.refused] == [code]
-
-
-def test_two_regular_slices_are_right_with_a_note(data_folder: Path) -> None:
-    index = scan([data_folder / "series" / "failing" / "slicecount"], ["*.nii.gz"])
-    assert "two_slices" in [finding.code for finding in index.series[0].findings]
-
-
-def test_every_other_real_file_ends_in_a_volume_or_a_finding(data_folder: Path) -> None:
-    index = scan([data_folder / "series"])
-    volumes = [read_series(series) for series in index.series]
-    print(f"{index.files} files: {len(volumes)} volumes, {len(index.refused)} refused series")
-    assert all(np.isfinite(volume.array).all() for volume in volumes)
-    assert len(volumes) > 10
