@@ -130,6 +130,7 @@ def convert(
             progress=told.progress,
         )
         told.show(tables.convert_document(done), tables.convert_text(done))
+        tables.require_all_converted(done)
 
 
 @lepton.command()
@@ -266,7 +267,9 @@ def run(arguments: Sequence[str] | None = None) -> int:
         _say(str(error))
         return error.exit_code
     except (KeyboardInterrupt, click.Abort, SystemExit) as error:
-        _say("Stopped. What was finished is kept; the same command starts again.")
+        _say(
+            "Stopped. What was finished is kept; the same command, with --resume where it has it, goes on."
+        )
         return 143 if isinstance(error, SystemExit) else 130
     except (OSError, MemoryError) as error:
         _say(f"The machine can't: {getattr(error, 'strerror', None) or 'out of memory'}.")

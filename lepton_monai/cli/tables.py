@@ -106,24 +106,28 @@ def index_document(found: "IndexReport") -> dict[str, Any]:
 
 def convert_text(done: "ConvertReport") -> str:
     """Return the images that were written, and every series that was left out."""
-    head = ("image", "voxels", "spacing (mm)", "unit")
-    rows = [
+    head: tuple[str, ...] = ("image", "voxels", "spacing (mm)", "unit", "part of")
+    rows: list[tuple[str, ...]] = [
         (
             image.name,
             " x ".join(str(extent) for extent in image.shape),
             " x ".join(f"{value:.2f}" for value in image.spacing_mm),
             image.unit,
+            f"{image.whole}, {image.part}" if image.part else "",
         )
         for image in done.written
     ]
+    if not any(image.part for image in done.written):
+        head, rows = head[:-1], [row[:-1] for row in rows]
     named = [(image.name, finding) for image in done.written for finding in image.findings]
     named += [*done.left_out, *(("", finding) for finding in done.findings)]
     before = f", {done.already_there} were there before" if done.already_there else ""
     ending = (
         f"{len(rows)} images were written{before}; {len(done.left_out)} series were left out. "
-        f"They are in {done.out}."
+        f"They are in {done.out}; its key.json says whose they are."
     )
-    return "\n\n".join(part for part in (table(head, rows), _told(named, done.roots), ending) if part)
+    written = table(head, rows) if rows else ""
+    return "\n\n".join(part for part in (written, _told(named, done.roots), ending) if part)
 
 
 def convert_document(done: "ConvertReport") -> dict[str, Any]:
@@ -133,6 +137,8 @@ def convert_document(done: "ConvertReport") -> dict[str, Any]:
         "images": [
             {
                 "image": image.name,
+                "series": image.whole,
+                "part": image.part,
                 "shape": image.shape,
                 "spacing_mm": image.spacing_mm,
                 "unit": image.unit,
@@ -302,6 +308,14 @@ def predict_document(done: "PredictReport") -> dict[str, Any]:
         "passed_over": [_document(name, finding) for name, finding in done.passed_over],
         "findings": [_document(name, finding) for name, finding in done.findings],
     }
+
+
+def require_all_converted(done: "ConvertReport") -> None:
+    """Raise `PartlyDoneError` where a series was refused."""
+    refused = [name for name, finding in done.left_out if finding.severity == "refused"]
+    if refused:
+        message = f"{len(refused)} series make no volume: {', '.join(refused)}. The rest is written."
+        raise PartlyDoneError(message)
 
 
 def require_all_done(done: "PredictReport") -> None:

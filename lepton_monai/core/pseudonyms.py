@@ -7,6 +7,7 @@ can be put side by side; without the salt or a `key.json` nobody can go back.
 import hashlib
 import hmac
 import os
+import re
 import secrets
 from dataclasses import dataclass
 from pathlib import Path
@@ -14,6 +15,8 @@ from pathlib import Path
 from lepton_monai.core.errors import ConfigError, MachineError
 
 SALT_BYTES = 32
+
+_OTHERS = re.compile(r"[^A-Za-z0-9]")
 
 
 @dataclass(frozen=True)
@@ -29,14 +32,17 @@ class Pseudonyms:
     salt: bytes
 
     def of(self, prefix: str, *parts: str) -> str:
-        """Return ``PREFIX-`` and ten hex digits (40 bits) of HMAC-SHA256 over the parts."""
+        """Return ``PREFIX-`` and ten hex digits (40 bits) of HMAC-SHA256 over the parts.
+
+        The prefix comes from a file (its modality) and ends in paths: letters and digits alone are kept.
+        """
         # Each part's length goes in, so that ("ab", "c") and ("a", "bc") differ.
         message = b"".join(
             len(data).to_bytes(4, "big") + data
             for data in (part.encode("utf-8", "surrogateescape") for part in parts)
         )
         digest = hmac.new(self.salt, message, hashlib.sha256).hexdigest()
-        return f"{prefix}-{digest[:10]}"
+        return f"{_OTHERS.sub('', prefix)[:16] or 'OT'}-{digest[:10]}"
 
 
 def load_pseudonyms(salt_file: Path | None = None) -> Pseudonyms:

@@ -31,7 +31,8 @@ def test_what_is_refused_is_never_used() -> None:
 
 def test_a_sentence_is_the_message_and_the_advice() -> None:
     finding = Finding("missing_slice", "1 of 20 slices is missing.")
-    assert finding.sentence() == "1 of 20 slices is missing. Export the whole series again."
+    advice = "Export the whole series again, or allow a marked gap (--fill-gaps)."
+    assert finding.sentence() == f"1 of 20 slices is missing. {advice}"
     assert Finding("two_slices", "The series is two slices.").sentence() == "The series is two slices."
     assert str(SeriesRefused(finding)) == f"missing_slice: {finding.sentence()}"
     assert (finding.severity, finding.action) == ("refused", "left_out")

@@ -35,6 +35,13 @@ def test_whatever_bytes_a_header_or_a_file_name_holds_get_a_name(content: bytes)
     assert len(NAMES.of("P", os.fsdecode(content), content.decode("latin-1"))) == 12
 
 
+@pytest.mark.parametrize(
+    ("modality", "prefix"), [("../../X", "X"), ("", "OT"), ("/\0", "OT"), ("C" * 99, "C" * 16)]
+)
+def test_a_modality_that_is_rubbish_can_not_lead_out_of_a_folder(modality: str, prefix: str) -> None:
+    assert NAMES.of(modality, "1.2.3") == f"{prefix}-a3fa45c890"
+
+
 def test_the_salt_is_made_once_for_its_owner_alone(tmp_path: Path) -> None:
     place = tmp_path / "deep" / "salt"
     first = load_pseudonyms(place)

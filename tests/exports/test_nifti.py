@@ -14,7 +14,7 @@ from scipy.spatial.transform import Rotation
 
 from lepton_monai.core.errors import MachineError
 from lepton_monai.core.grid import LPS_TO_RAS, Grid
-from lepton_monai.exports.nifti import write_mask
+from lepton_monai.exports.nifti import write_image, write_mask
 from lepton_monai.labels.labelset import Mask
 from tests.phantoms import SHAPE, oblique_affine, orientations
 
@@ -104,6 +104,19 @@ def test_all_256_numbers_are_kept_as_they_are(tmp_path: Path) -> None:
     slope, intercept = stored.header.get_slope_inter()
     assert (slope or 1.0, intercept or 0.0) == (1.0, 0.0)
     np.testing.assert_array_equal(np.asarray(stored.dataobj), numbers)
+
+
+@pytest.mark.parametrize("kind", ["int16", "uint16", "int32", "float32"])
+def test_several_volumes_are_kept_in_their_order_and_their_type(tmp_path: Path, kind: str) -> None:
+    values = np.random.default_rng(0).integers(0, 30000, (*SHAPE, 3)).astype(kind)
+    grid = Grid(SHAPE, oblique_affine())
+    write_image(values, grid, tmp_path / "image.nii.gz")
+    first, second = nibabel.load(tmp_path / "image.nii.gz"), sitk.ReadImage(str(tmp_path / "image.nii.gz"))
+    assert isinstance(first, nibabel.Nifti1Image)
+    assert first.get_data_dtype() == kind
+    np.testing.assert_array_equal(np.asarray(first.dataobj), values)
+    np.testing.assert_array_equal(sitk.GetArrayFromImage(second).T, values)
+    assert Grid.from_ras(SHAPE, np.asarray(first.affine)).corner_distance_mm(grid) < 1e-4
 
 
 def test_a_sheared_grid_has_a_sform_alone(tmp_path: Path) -> None:
