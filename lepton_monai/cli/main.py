@@ -155,10 +155,16 @@ def check(config: Path, pictures: Path | None, changes: tuple[str, ...], **commo
 
 @lepton.command()
 @click.argument("config", type=FOLDER)
-@click.option("--run", required=True, type=FOLDER, help="The folder to make.")
+@click.option("--run", required=True, type=FOLDER, help="The folder to make, or to go on with.")
 @click.option("--plan", type=FOLDER, help="A plan made before: the same run again.")
+@click.option("--resume", is_flag=True, help="Go on from the newest checkpoint of the run.")
+@click.option("--dry-run", is_flag=True, help="Print the plan with its reasons, and train nothing.")
 @click.option("--seed", type=int, help="Of weights and chance: train.seed.")
 @click.option("--workers", type=int, help="Processes that make patches [default: by the device].")
+@click.option("--cache", type=FOLDER, help="Of prepared cases [default: in the user's cache folder].")
+@click.option(
+    "--cache-limit", type=float, default=100.0, show_default=True, help="GB that prepared cases may take."
+)
 @_with_network
 @_with_config
 @_every_verb
@@ -166,8 +172,12 @@ def train(
     config: Path,
     run: Path,
     plan: Path | None,
+    resume: bool,
+    dry_run: bool,
     seed: int | None,
     workers: int | None,
+    cache: Path | None,
+    cache_limit: float,
     device: str,
     changes: tuple[str, ...],
     **common: Any,
@@ -180,18 +190,28 @@ def train(
         loaded = load_config(config, (*changes, *more))
         # A mistake in the config is told before torch is imported.
         from lepton_monai.cli import tables
+        from lepton_monai.training.ranks import this_rank
+        from lepton_monai.verbs.preparing import Cache
+        from lepton_monai.verbs.train import plan_only
         from lepton_monai.verbs.train import train as verb
 
+        if dry_run:
+            planned = plan_only(loaded, pseudonyms=told.pseudonyms, device=device, progress=told.progress)
+            told.show(tables.plan_document(planned), tables.plan_text(planned))
+            return
         done = verb(
             loaded,
             run,
             pseudonyms=told.pseudonyms,
             plan_file=plan,
+            resume=resume,
             device=device,
             workers=workers,
+            cache=Cache(cache, cache_limit) if cache else Cache.of_user(cache_limit),
             progress=told.progress,
         )
-        told.show(tables.train_document(done), tables.train_text(done))
+        if this_rank().is_first:
+            told.show(tables.train_document(done), tables.train_text(done))
 
 
 @lepton.command()

@@ -3,6 +3,7 @@
 import re
 from collections import Counter
 from collections.abc import Iterable, Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -10,6 +11,7 @@ from lepton_monai.core.errors import PartlyDoneError
 from lepton_monai.core.findings import Finding
 
 if TYPE_CHECKING:  # each verb's own command imports it; the others shall not pay for it
+    from lepton_monai.plans.plan import Plan
     from lepton_monai.verbs.check import CheckReport
     from lepton_monai.verbs.convert import ConvertReport
     from lepton_monai.verbs.evaluate import Evaluation
@@ -191,6 +193,18 @@ def check_document(found: "CheckReport") -> dict[str, Any]:
         ],
         "findings": [_document(name, finding) for name, finding in found.findings],
     }
+
+
+def plan_text(plan: "Plan") -> str:
+    """Return a plan as it would be kept: every value, with the reasons at its end."""
+    from lepton_monai.plans.plan import plan_text as as_yaml
+
+    return f"{as_yaml(plan)}\nThe steps are measured when the training starts; nothing was trained."
+
+
+def plan_document(plan: "Plan") -> dict[str, Any]:
+    """Return a plan as one document."""
+    return asdict(plan)
 
 
 def train_text(done: "TrainReport") -> str:

@@ -51,7 +51,7 @@ class Model:
         return Mask(self._classes(volume), volume.grid)
 
     def _classes(self, volume: Volume) -> NDArray[np.uint8]:
-        prepared = prepare(volume, None, self.plan)
+        prepared = prepare(volume, None, self.plan.preparation)
         probabilities = class_probabilities(self.network, prepared.image, self.plan, self.device)
         return classes_on_grid(probabilities, prepared.grid, volume.grid)
 
@@ -65,7 +65,7 @@ def load_model(run: Run, device: torch.device) -> Model:
         There is none, it is damaged, or its weights don't fit the plan's network.
     """
     plan = run.plan()
-    network = build_network(plan.network, len(plan.classes))
+    network = build_network(plan.network, len(plan.classes), plan.training.patch_size)
     path = run.weights_path()
     try:
         network.load_state_dict(load_file(path))

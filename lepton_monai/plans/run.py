@@ -45,6 +45,11 @@ class Run:
         """Step, loss and validation Dice, as CSV."""
         return self.folder / "log.csv"
 
+    @property
+    def checkpoints_folder(self) -> Path:
+        """One folder a checkpoint: the two newest of a running training, the last of a finished one."""
+        return self.folder / "checkpoints"
+
     def evaluation_folder(self, side: str) -> Path:
         """Where the figures of one side of the split are kept."""
         return self.folder / "evaluation" / side
@@ -61,13 +66,13 @@ class Run:
         InputError
             There is none, or its digest isn't the one that was written with it.
         """
-        folders = sorted((self.folder / "checkpoints").glob("step-*/state.json"))
+        folders = sorted(self.checkpoints_folder.glob("step-*/state.json"))
         if not folders:
             message = f"The run {self.folder} has no finished checkpoint: train it first."
             raise InputError(message)
         state = json.loads(folders[-1].read_text(encoding="utf-8"))
         weights = folders[-1].with_name("weights.safetensors")
-        if digest_of(weights) != state["weights_sha256"]:
+        if digest_of(weights) != state["sha256"][weights.name]:
             message = f"The weights {weights} are damaged: their digest differs from the record."
             raise InputError(message)
         return weights
