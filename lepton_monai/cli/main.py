@@ -158,6 +158,7 @@ def check(config: Path, pictures: Path | None, changes: tuple[str, ...], **commo
 @click.option("--run", required=True, type=FOLDER, help="The folder to make, or to go on with.")
 @click.option("--plan", type=FOLDER, help="A plan made before: the same run again.")
 @click.option("--resume", is_flag=True, help="Go on from the newest checkpoint of the run.")
+@click.option("--fold", metavar="NUMBER|all", help="Train one fold of the split (from 0), or all of them.")
 @click.option("--dry-run", is_flag=True, help="Print the plan with its reasons, and train nothing.")
 @click.option("--seed", type=int, help="Of weights and chance: train.seed.")
 @click.option("--workers", type=int, help="Processes that make patches [default: by the device].")
@@ -173,6 +174,7 @@ def train(
     run: Path,
     plan: Path | None,
     resume: bool,
+    fold: str | None,
     dry_run: bool,
     seed: int | None,
     workers: int | None,
@@ -186,11 +188,13 @@ def train(
     from lepton_monai.config.load import load_config
 
     with Session(**common) as told:
-        more = (f"train.seed={seed}",) if seed is not None else ()
+        more = [f"train.seed={seed}"] if seed is not None else []
+        more += [f"split.fold={fold}"] if fold not in {None, "all"} else []
         loaded = load_config(config, (*changes, *more))
         # A mistake in the config is told before torch is imported.
         from lepton_monai.cli import tables
         from lepton_monai.training.ranks import this_rank
+        from lepton_monai.verbs.folds import train_folds
         from lepton_monai.verbs.preparing import Cache
         from lepton_monai.verbs.train import plan_only
         from lepton_monai.verbs.train import train as verb
@@ -199,17 +203,20 @@ def train(
             planned = plan_only(loaded, pseudonyms=told.pseudonyms, device=device, progress=told.progress)
             told.show(tables.plan_document(planned), tables.plan_text(planned))
             return
-        done = verb(
-            loaded,
-            run,
-            pseudonyms=told.pseudonyms,
-            plan_file=plan,
-            resume=resume,
-            device=device,
-            workers=workers,
-            cache=Cache(cache, cache_limit) if cache else Cache.of_user(cache_limit),
-            progress=told.progress,
-        )
+        options: dict[str, Any] = {
+            "pseudonyms": told.pseudonyms,
+            "plan_file": plan,
+            "resume": resume,
+            "device": device,
+            "workers": workers,
+            "cache": Cache(cache, cache_limit) if cache else Cache.of_user(cache_limit),
+            "progress": told.progress,
+        }
+        if fold == "all":
+            folds = train_folds(loaded, run, **options)
+            told.show(tables.folds_document(folds), tables.folds_text(folds))
+            return
+        done = verb(loaded, run, **options)
         if this_rank().is_first:
             told.show(tables.train_document(done), tables.train_text(done))
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:  # each verb's own command imports it; the others shall not pa
     from lepton_monai.verbs.check import CheckReport
     from lepton_monai.verbs.convert import ConvertReport
     from lepton_monai.verbs.evaluate import Evaluation
+    from lepton_monai.verbs.folds import FoldsReport
     from lepton_monai.verbs.index import IndexReport, SeriesRow
     from lepton_monai.verbs.predict import PredictReport
     from lepton_monai.verbs.train import TrainReport
@@ -231,6 +232,25 @@ def train_document(done: "TrainReport") -> dict[str, Any]:
         "training_cases": done.training_cases,
         "validation": evaluate_document(done.validation) if done.validation else None,
         "findings": [_document(name, finding) for name, finding in done.findings],
+    }
+
+
+def folds_text(done: "FoldsReport") -> str:
+    """Return what was trained of every fold, and what to do with all of them."""
+    parts = [train_text(one) for one in done.trained]
+    said = f"{len(done.trained)} folds were trained"
+    said += f", {done.already_there} were there already." if done.already_there else "."
+    parts.append(f"{said} `lepton evaluate {done.folder}` judges each on its own test side.")
+    return "\n\n".join(parts)
+
+
+def folds_document(done: "FoldsReport") -> dict[str, Any]:
+    """Return the outcome of all folds as one document."""
+    return {
+        "schema_version": 1,
+        "run": str(done.folder),
+        "folds": [train_document(one) for one in done.trained],
+        "already_there": done.already_there,
     }
 
 

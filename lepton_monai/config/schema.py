@@ -93,6 +93,8 @@ class SplitSection(_Section):
     test: Share = 0.2
     validation: Share = 0.15
     seed: int = 0
+    folds: Annotated[int, Field(ge=2)] = 5
+    fold: Annotated[int, Field(ge=0)] | None = None
 
 
 class NetworkSection(_Section):
@@ -197,7 +199,11 @@ class Config(_Section):
     def split_rule(self) -> SplitRule:
         """Return how the cases are split."""
         section = self.split
-        return SplitRule(section.file, section.test, section.validation, section.seed)
+        return SplitRule(**section.model_dump())
+
+    def of_fold(self, fold: int) -> "Config":
+        """Return the config of one fold."""
+        return self.model_copy(update={"split": self.split.model_copy(update={"fold": fold})})
 
 
 def _listed(patterns: Pattern | list[Pattern]) -> list[Pattern]:

@@ -12,6 +12,9 @@ from lepton_monai.core.errors import InputError
 from lepton_monai.core.files import digest_of, write_json
 from lepton_monai.plans.plan import Plan, read_plan
 
+FOLD = "fold_"
+"""Before the number of a fold: the folders of the runs of all folds."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -78,19 +81,21 @@ class Run:
         return weights
 
 
-def open_run(folder: Path) -> Run:
-    """Open the folder of a run.
+def open_runs(folder: Path) -> tuple[Run, ...]:
+    """Open the folder of a run, or of the runs of all folds.
 
     Raises
     ------
     InputError
         It is none.
     """
-    run = Run(folder)
-    if not run.plan_path.is_file():
+    if Run(folder).plan_path.is_file():
+        return (Run(folder),)
+    folds = [Run(path) for path in sorted(folder.glob(f"{FOLD}*")) if Run(path).plan_path.is_file()]
+    if not folds:
         message = f"{folder} is no run: it has no plan.yaml. `lepton train` makes runs."
         raise InputError(message)
-    return run
+    return tuple(folds)
 
 
 def write_split(run: Run, split: Split, rule: Mapping[str, Any], digests: Mapping[str, str]) -> None:

@@ -85,6 +85,12 @@ def read_checkpoint(run: Run) -> Checkpoint:
     raise InputError(message)
 
 
+def is_finished(run: Run) -> bool:
+    """Tell whether a run has its model."""
+    found = (_whole(record) for record in run.checkpoints_folder.glob(f"step-*/{RECORD}"))
+    return any(one is not None and one.values["finished"] for one in found)
+
+
 def _whole(record: Path) -> Checkpoint | None:
     """Read a checkpoint; None where it is damaged: the one before it will do."""
     try:

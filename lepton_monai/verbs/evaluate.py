@@ -9,6 +9,7 @@ from pathlib import Path
 from typing import Literal
 
 import numpy as np
+import torch
 
 from lepton_monai.cases.case import Case, LoadedCase, load_case
 from lepton_monai.cases.collect import DataChoice, collect
@@ -22,7 +23,7 @@ from lepton_monai.evaluation.baselines import above, centred_ellipsoid
 from lepton_monai.evaluation.intervals import Interval, mean_interval
 from lepton_monai.evaluation.overlap import dice, volume_ml
 from lepton_monai.inference.model import Model, load_model
-from lepton_monai.plans.run import Run, open_run, read_split
+from lepton_monai.plans.run import Run, open_runs, read_split
 from lepton_monai.training.devices import choose_device
 
 Side = Literal["test", "validation", "all"]
@@ -91,7 +92,7 @@ def evaluate(
     Parameters
     ----------
     run_folder
-        Of a run.
+        Of a run; or of the runs of all folds: each is judged on its own side, and all cases are summed up.
     pseudonyms
         With the salt of the training, so that cases have the same names; None: the user's.
     side
@@ -108,19 +109,43 @@ def evaluate(
     InputError
         The run holds no model, the side no case, or the data aren't where they were.
     """
-    run = open_run(run_folder)
     where = choose_device(device)
+    names = pseudonyms or load_pseudonyms()
+    runs = open_runs(run_folder)
+    done = [_evaluated(run, names, side, changes=changes, device=where, progress=progress) for run in runs]
+    if len(done) == 1:
+        return done[0]
+    total = _summed(
+        [row for one in done for row in one.cases],
+        [finding for one in done for finding in one.findings],
+        runs[0].plan().classes,
+        threshold=done[0].threshold_value,
+        folder=Run(run_folder).evaluation_folder(side),
+    )
+    _write(total)
+    return total
+
+
+def _evaluated(
+    run: Run,
+    pseudonyms: Pseudonyms,
+    side: Side,
+    *,
+    changes: Sequence[str],
+    device: torch.device,
+    progress: Progress,
+) -> Evaluation:
     config = load_config(run.config_path, changes)
     data = config.data_choice()
     split = read_split(run)
     sides = ["validation", "test"] if side == "all" else [side]
     wanted = {entry["case"] for one in sides for entry in split[one]}
-    found = collect(data, pseudonyms or load_pseudonyms(), progress).cases
+    found = collect(data, pseudonyms, progress).cases
     cases = [case for case in found if case.pseudonym in wanted]
     _require_cases(run, side, wanted, found, cases)
     trained = frozenset(split["image_sha256"].values()) if side == "test" else frozenset()
     return evaluate_cases(
-        load_model(run, where),
+        load_model([run], device),
         run,
         side,
         cases,
@@ -177,19 +202,35 @@ def evaluate_cases(
         reasons = "; ".join(f"{name}: {finding.sentence()}" for name, finding in findings)
         message = f"No {side} case can be evaluated: {reasons}"
         raise InputError(message)
-    folder = run.evaluation_folder(side)
-    single = len(model.plan.classes) == 1
-    evaluation = Evaluation(
+    evaluation = _summed(
+        figures,
+        findings,
+        model.plan.classes,
+        threshold=threshold,
+        folder=run.evaluation_folder(side),
+    )
+    _write(evaluation)
+    return evaluation
+
+
+def _summed(
+    figures: Sequence[CaseFigures],
+    findings: Sequence[tuple[str, Finding]],
+    classes: Sequence[str],
+    *,
+    threshold: float | None,
+    folder: Path,
+) -> Evaluation:
+    single = len(classes) == 1
+    return Evaluation(
         cases=tuple(sorted(figures, key=lambda row: (row.name, row.class_name))),
-        dice=_by_class(figures, model.plan.classes),
+        dice=_by_class(figures, classes),
         ellipsoid=_over_patients(figures, "ellipsoid_dice") if single else None,
         threshold=_over_patients(figures, "threshold_dice") if single and threshold else None,
         threshold_value=threshold,
         findings=tuple(findings),
         folder=folder,
     )
-    _write(evaluation)
-    return evaluation
 
 
 def _require_cases(

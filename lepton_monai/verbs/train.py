@@ -344,7 +344,7 @@ def _validated(
     if not cases:
         return None
     return evaluate_cases(
-        load_model(run, device),
+        load_model([run], device),
         run,
         "validation",
         cases,
