@@ -11,7 +11,6 @@ import torch
 from monai.transforms import (
     Compose,
     RandAdjustContrastd,
-    RandFlipd,
     RandGaussianNoised,
     RandGaussianSmoothd,
     RandScaleIntensityd,
@@ -37,10 +36,13 @@ class Placing:
         Voxel of the image in the middle of the patch.
     matrix
         ``(3, 3)`` from a step in the patch to a step in the image, in voxels; None: no turn, no zoom.
+    flips
+        Axes that are mirrored after all.
     """
 
     centre: NDArray[np.float64]
     matrix: NDArray[np.float64] | None
+    flips: tuple[int, ...] = ()
 
 
 def draw_matrix(
@@ -77,7 +79,7 @@ def box_of(placing: Placing, patch_size: Triple) -> Box:
 
 
 def read_box(array: NDArray[np.generic], box: Box) -> NDArray[np.generic]:
-    """Copy a box; outside of the array its border goes on."""
+    """Return a box, a view where it lies inside; outside of the array its border goes on."""
     if all(start >= 0 and stop <= side for (start, stop), side in zip(box, array.shape, strict=True)):
         return array[tuple(slice(*ends) for ends in box)]
     places = [
@@ -91,7 +93,7 @@ def read_box(array: NDArray[np.generic], box: Box) -> NDArray[np.generic]:
 def placed(
     content: NDArray[np.generic], box: Box, placing: Placing, patch_size: Triple, mode: str
 ) -> torch.Tensor:
-    """Interpolate a patch out of its box.
+    """Take a patch out of its box: as it is, or interpolated where it is turned; then mirrored.
 
     Parameters
     ----------
@@ -106,37 +108,46 @@ def placed(
 
     Returns
     -------
-    patch : float32 tensor ``(1, x, y, z)``
+    patch : tensor ``(1, x, y, z)``
+        float32 where it was interpolated linearly; else of the content's own type.
     """
-    values = torch.from_numpy(content.astype(np.float32))[None]
-    if placing.matrix is None:
-        return values
-    start = np.array([ends[0] for ends in box])
-    size = np.array(content.shape)
-    # grid_sample counts from -1 to 1 between the centres of the first and the last voxel, z first.
-    scale = 2.0 / np.maximum(size - 1, 1)
-    matrix = placing.matrix * scale[:, None]
-    axes = [np.arange(side) - (side - 1) / 2 for side in patch_size]
+    values = torch.from_numpy(content)[None]
+    if placing.matrix is not None:
+        grid = _sampling_grid(placing, placing.matrix, box, patch_size)
+        sampled = torch.nn.functional.grid_sample(
+            values[None].float(), grid, mode=mode, padding_mode="border", align_corners=True
+        )[0]
+        values = sampled if mode == "bilinear" else sampled.to(values.dtype)
+    return values.flip([axis + 1 for axis in placing.flips]) if placing.flips else values
+
+
+def _sampling_grid(
+    placing: Placing, matrix: NDArray[np.float64], box: Box, patch_size: Triple
+) -> torch.Tensor:
+    """Return where each voxel of a patch lies in its box, as `grid_sample` wants it.
+
+    It counts from -1 to 1 between the centres of the first and the last voxel, z first.
+    """
+    start, stop = np.array(box).T
+    scale = 2.0 / np.maximum(stop - start - 1, 1)
+    steps = matrix * scale[:, None] * (np.array(patch_size) - 1) / 2
     offset = (placing.centre - start) * scale - 1
-    parts = [matrix[:, axis, None] * axes[axis][None, :] for axis in range(3)]
-    places = (
-        parts[0][:, :, None, None] + parts[1][:, None, :, None] + parts[2][:, None, None, :]
-    ) + offset[:, None, None, None]
-    grid = torch.from_numpy(np.ascontiguousarray(np.moveaxis(places[::-1], 0, -1), dtype=np.float32))
-    return torch.nn.functional.grid_sample(
-        values[None], grid[None], mode=mode, padding_mode="border", align_corners=True
-    )[0]
+    theta = np.concatenate([steps[::-1, ::-1], offset[::-1, None]], axis=1)
+    x, y, z = patch_size
+    return torch.nn.functional.affine_grid(
+        torch.from_numpy(theta.astype(np.float32))[None], [1, 1, x, y, z], align_corners=True
+    )
 
 
-def random_values(plan: AugmentationPlan) -> Compose:
-    """Return MONAI's random transforms of a patch that is in its place.
+def random_values(plan: AugmentationPlan, state: np.random.RandomState) -> Compose:
+    """Return MONAI's random transforms of the values of a patch that is in its place.
+
+    All draw from `state`, which is MONAI's kind of generator.
 
     Strengths are nnU-Net's (Isensee et al., Nature Methods 2021, supplementary note 4).
     """
-    flips = [RandFlipd(["image", "label"], prob=0.5, spatial_axis=axis) for axis in plan.flip_axes]
-    return Compose(
+    transforms = Compose(
         [
-            *flips,
             RandGaussianNoised("image", prob=plan.noise_probability, std=0.3),
             RandGaussianSmoothd(
                 "image",
@@ -155,3 +166,6 @@ def random_values(plan: AugmentationPlan) -> Compose:
             RandAdjustContrastd("image", prob=plan.gamma_probability, gamma=(0.7, 1.5), retain_stats=True),
         ]
     )
+    for one in transforms.transforms:
+        one.set_random_state(state=state)
+    return transforms

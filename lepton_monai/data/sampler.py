@@ -53,7 +53,9 @@ class PatchDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         self._spacing = plan.preparation.spacing_mm
         self._training = plan.training
         self._share = share or Share()
-        self._values = random_values(plan.training.augmentation)
+        # One generator for all transforms, seeded once a sample: to seed each takes longer than a crop.
+        self._state = np.random.RandomState()
+        self._values = random_values(plan.training.augmentation, self._state)
 
     def __len__(self) -> int:
         """Return the number of samples of all steps that are left."""
@@ -82,15 +84,15 @@ class PatchDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         matrix = draw_matrix(training.augmentation, self._spacing, generator)
         # Evenly among the samples, whatever the batch: with a share of a third every third one.
         wanted = int((number + 1) * training.foreground_share) > int(number * training.foreground_share)
-        placing = Placing(_centre(case, training.patch_size, wanted, generator), matrix)
+        centre = _centre(case, training.patch_size, wanted, generator)
+        flips = tuple(axis for axis in training.augmentation.flip_axes if generator.random() < 0.5)
+        placing = Placing(centre, matrix, flips)
         box = box_of(placing, training.patch_size)
-        item: dict[Hashable, Any] = {
-            "image": placed(read_box(case.image, box), box, placing, training.patch_size, "bilinear"),
-            "label": placed(read_box(case.label, box), box, placing, training.patch_size, "nearest"),
-        }
-        self._values.set_random_state(seed=int(generator.integers(2**32)))
-        patch = self._values(item)
-        return _plain(patch["image"]), _plain(patch["label"]).to(torch.uint8)
+        image = read_box(case.image, box).astype(np.float32)
+        label = placed(np.array(read_box(case.label, box)), box, placing, training.patch_size, "nearest")
+        item: dict[Hashable, Any] = {"image": placed(image, box, placing, training.patch_size, "bilinear")}
+        self._state.seed(int(generator.integers(2**32)))
+        return _plain(self._values(item)["image"]), label.contiguous()
 
     def _case_number(self, number: int) -> int:
         """Return the case of a sample: every case once before any comes again."""
