@@ -101,8 +101,9 @@ def load_model(runs: Sequence[Run], device: torch.device) -> Model:
 def _member(run: Run, device: torch.device) -> Member:
     plan = run.plan()
     network = build_network(plan.network, len(plan.classes), plan.training.patch_size)
+    path = run.weights_path()
     try:
-        network.load_state_dict(load_file(run.weights_path()))
+        network.load_state_dict(load_file(path))
     except (RuntimeError, ValueError) as error:
         message = f"The weights of {run.folder} don't fit the network of its plan."
         raise InputError(message) from error

@@ -31,7 +31,7 @@ from lepton_monai.training.seeds import deterministic, seeded
 from lepton_monai.training.training import Training
 from lepton_monai.verbs.evaluate import Evaluation, evaluate_cases
 from lepton_monai.verbs.preparing import Cache, Measured, fingerprint_of, measured_cases, prepared_cases
-from lepton_monai.verbs.records import write_environment, write_fingerprint, write_log
+from lepton_monai.verbs.records import write_environment, write_fingerprint, write_log, write_picture
 
 RESERVE = 0.03
 """Share of the minutes that is kept back for writing and for a machine that gets slower."""
@@ -136,6 +136,7 @@ def train(
             shared_by_first((plan_text(ready.plan), [case.folder for case in ready.cases.values()]))
             training = _trained(run, ready.plan, ready.cases, feeding, resume=resume, progress=progress)
         write_final(run, training)
+        write_picture(run, training, list(ready.cases.values()))
         # 3. The model as it was written, on the validation cases.
         result = _validated(run, where, config, ready.validation, progress)
     return TrainReport(run, ready.plan, len(ready.cases), ready.findings, result)
