@@ -8,6 +8,7 @@
     ├── InputError         3  nothing usable in what was given
     │   ├── GeometryError     two things that don't lie on one grid, a grid that can't be
     │   ├── LabelError        a label object that can't be turned into a mask
+    │   ├── WeightsError      weights that can't be read, trusted or fitted to a network
     │   ├── FileRefused       a file that can't be used; carries its finding
     │   └── SeriesRefused     a series that is no volume; carries its finding
     ├── PartlyDoneError    4  some of the chosen work failed, the rest is complete
@@ -54,6 +55,10 @@ class GeometryError(InputError):
 
 class LabelError(InputError):
     """A label object that can't be turned into a mask on its image."""
+
+
+class WeightsError(InputError):
+    """Weights that can't be read, that want to run code, or that fit nothing in the network."""
 
 
 class FileRefused(InputError):  # noqa: N818 - reads as the sentence that it is
