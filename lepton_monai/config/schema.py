@@ -102,6 +102,7 @@ class NetworkSection(_Section):
 
     name: str = "dynunet"
     arguments: dict[str, Any] = {}
+    weights: Path | None = None
 
     @field_validator("name")
     @classmethod
@@ -132,7 +133,7 @@ def _any_part_of(kind: type[Any], chosen_elsewhere: frozenset[str]) -> type[_Sec
 
 
 _CHOSEN_ELSEWHERE = frozenset(
-    {"schema_version", "classes", "image", "reasons", "name", "arguments", "seed"}
+    {"schema_version", "classes", "image", "reasons", "name", "arguments", "seed", "weights_sha256"}
 )
 
 if TYPE_CHECKING:

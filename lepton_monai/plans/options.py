@@ -18,8 +18,11 @@ class PlanOptions:
     given
         Values of the plan by their dotted names, such as ``training.batch_size``; the plan chooses the
         others.
+    origins
+        Who gave a value, by its name, where it wasn't the user.
     """
 
     minutes: float
     seed: int
     given: Mapping[str, Any] = field(default_factory=dict)
+    origins: Mapping[str, str] = field(default_factory=dict)

@@ -68,7 +68,7 @@ class NetworkPlan:
 
     A level has its number of channels, its kernel, and the stride that leads to it; the first stride is
     1. `supervised` outputs below the full resolution are trained too. `arguments` go to a class that is
-    named as ``monai:CLASS``.
+    named as ``monai:CLASS``. `weights_sha256` is of the file that a training starts from; empty: random.
     """
 
     name: str
@@ -77,6 +77,7 @@ class NetworkPlan:
     strides: tuple[Triple, ...]
     supervised: int = 0
     arguments: dict[str, Any] = field(default_factory=dict)
+    weights_sha256: str = ""
 
     @property
     def factor(self) -> Triple:
@@ -106,7 +107,11 @@ class AugmentationPlan:
 
 @checked_dataclass(frozen=True, config=_STRICT)
 class TrainingPlan:
-    """How the network is trained."""
+    """How the network is trained.
+
+    What came from other weights learns with `pretrained_rate` times the rate; parameters whose names fit a
+    pattern of `frozen` stay as they are.
+    """
 
     patch_size: Triple
     batch_size: int
@@ -126,6 +131,8 @@ class TrainingPlan:
     threads: int
     seed: int
     augmentation: AugmentationPlan
+    pretrained_rate: float = 1.0
+    frozen: tuple[str, ...] = ()
 
 
 @checked_dataclass(frozen=True, config=_STRICT)

@@ -172,7 +172,7 @@ def on_rung(draft: Draft, rung: Rung) -> Plan:
     }
     full = with_values(replace(plan, network=network, training=training), options.given)
     _require_divisible(full)
-    given = dict.fromkeys(options.given, "given by the user")
+    given = dict.fromkeys(options.given, "given by the user") | dict(options.origins)
     return replace(full, reasons=reasons | given)
 
 

@@ -1,13 +1,14 @@
 """A training between two steps: everything that the next step depends on."""
 
 import copy
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import torch
 
 from lepton_monai.networks.build import build_network
 from lepton_monai.plans.plan import Plan, Precision, TrainingPlan
+from lepton_monai.training.groups import freeze, parameter_groups, train_mode
 from lepton_monai.training.losses import LOSSES, supervised_loss
 from lepton_monai.training.ranks import mean_over_ranks
 
@@ -30,8 +31,10 @@ class Training:
         Every number.
     device
         Where to compute.
-    weights
-        To start from, by name; None: random ones, from torch's own generator.
+    network
+        To start from; None: random weights, from torch's own generator.
+    pretrained
+        Names of parameters that came from other weights.
 
     Attributes
     ----------
@@ -46,21 +49,27 @@ class Training:
     """
 
     def __init__(
-        self, plan: Plan, device: torch.device, weights: Mapping[str, torch.Tensor] | None = None
+        self,
+        plan: Plan,
+        device: torch.device,
+        network: torch.nn.Module | None = None,
+        pretrained: Collection[str] = (),
     ) -> None:
         self.plan = plan
+        self.pretrained = frozenset(pretrained)
         self.step = 0
         self.losses: list[float] = []
         self.log: list[tuple[int, float, float]] = []
-        network = build_network(plan.network, len(plan.classes), plan.training.patch_size).to(device)
-        if weights is not None:
-            network.load_state_dict(dict(weights))
+        if network is None:
+            network = build_network(plan.network, len(plan.classes), plan.training.patch_size)
+        network = network.to(device)
         self._format = torch.channels_last_3d if plan.training.channels_last else torch.contiguous_format
         network.to(memory_format=self._format)  # type: ignore[call-overload] # torch's stubs lack it alone
-        self.network = network.train()
+        freeze(network, plan.training.frozen)
+        self.network = train_mode(network)
         self.average = copy.deepcopy(self.network).eval()
         self._forward = _distributed(_compiled(self.network, plan.training), device)
-        self._optimizer = _optimizer(self.network, plan.training)
+        self._optimizer = _optimizer(self.network, plan.training, self.pretrained)
         self._loss = LOSSES[plan.training.loss]()
         precision = plan.training.precision
         self._autocast = torch.autocast(
@@ -72,7 +81,7 @@ class Training:
         """Do one step and return its loss; where the loss isn't finite nothing moves."""
         training = self.plan.training
         for group in self._optimizer.param_groups:
-            group["lr"] = learning_rate(training, self.step)
+            group["lr"] = learning_rate(training, self.step) * group["factor"]
         self._optimizer.zero_grad(set_to_none=True)
         with self._autocast:
             outputs = self._forward(image.contiguous(memory_format=self._format))
@@ -108,6 +117,7 @@ class Training:
             "losses": self.losses,
             "log": self.log,
             "scaler": self._scaler.state_dict(),
+            "pretrained": sorted(self.pretrained),
         }
 
     def restore(
@@ -152,17 +162,15 @@ def _cosine(done: float) -> float:
 SCHEDULES = {"polynomial": _polynomial, "cosine": _cosine}
 
 
-def _optimizer(network: torch.nn.Module, training: TrainingPlan) -> torch.optim.Optimizer:
-    parameters = network.parameters()
+def _optimizer(
+    network: torch.nn.Module, training: TrainingPlan, pretrained: Collection[str]
+) -> torch.optim.Optimizer:
+    groups = parameter_groups(
+        network, pretrained, training.learning_rate, training.pretrained_rate, training.weight_decay
+    )
     if training.optimizer == "sgd":
-        return torch.optim.SGD(
-            parameters,
-            lr=training.learning_rate,
-            momentum=MOMENTUM,
-            nesterov=True,
-            weight_decay=training.weight_decay,
-        )
-    return torch.optim.AdamW(parameters, lr=training.learning_rate, weight_decay=training.weight_decay)
+        return torch.optim.SGD(groups, lr=training.learning_rate, momentum=MOMENTUM, nesterov=True)
+    return torch.optim.AdamW(groups, lr=training.learning_rate)
 
 
 def _compiled(network: torch.nn.Module, training: TrainingPlan) -> torch.nn.Module:

@@ -13,7 +13,7 @@ from lepton_monai.cases.split import Split, split_cases
 from lepton_monai.config.load import load_config, write_config
 from lepton_monai.config.schema import Config
 from lepton_monai.core.errors import ConfigError, InputError, OutputFolderError
-from lepton_monai.core.files import claim_folder, locked
+from lepton_monai.core.files import claim_folder, locked, write_text
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
@@ -32,6 +32,7 @@ from lepton_monai.training.training import Training
 from lepton_monai.verbs.evaluate import Evaluation, evaluate_cases
 from lepton_monai.verbs.preparing import Cache, Measured, fingerprint_of, measured_cases, prepared_cases
 from lepton_monai.verbs.records import write_environment, write_fingerprint, write_log, write_picture
+from lepton_monai.verbs.starting import resumed, started, with_weights
 
 RESERVE = 0.03
 """Share of the minutes that is kept back for writing and for a machine that gets slower."""
@@ -116,7 +117,7 @@ def train(
     making = usual_workers(where) if workers is None else workers
     feeding = Feeding(where, making, rank.number, rank.count)
     if not rank.is_first:
-        return _train_along(run_folder, feeding, resume=resume)
+        return _train_along(Run(run_folder), config.network.weights, feeding, resume=resume)
     run = _resumed_run(run_folder, config) if resume else _new_run(run_folder)
     given = run.plan() if resume else (read_plan(plan_file) if plan_file else None)
     with locked(run.folder):
@@ -133,8 +134,17 @@ def train(
         )
         # 2. The training, from its start or from its newest checkpoint.
         with joined(rank, where):
-            shared_by_first((plan_text(ready.plan), [case.folder for case in ready.cases.values()]))
-            training = _trained(run, ready.plan, ready.cases, feeding, resume=resume, progress=progress)
+            entries = [case.folder for case in ready.cases.values()]
+            shared_by_first((plan_text(ready.plan), entries))
+            training = _trained(
+                run,
+                ready.plan,
+                ready.cases,
+                feeding,
+                weights=config.network.weights,
+                resume=resume,
+                progress=progress,
+            )
         write_final(run, training)
         write_picture(run, training, list(ready.cases.values()))
         # 3. The model as it was written, on the validation cases.
@@ -162,7 +172,8 @@ def plan_only(
     _require_some(training)
     found = fingerprint_of(training)
     machine = machine_of(choose_device(device))
-    return draft_plan(_task(config, training), found, config.plan_options(), machine).plan
+    options = with_weights(config.plan_options(), config.network.weights)
+    return draft_plan(_task(config, training), found, options, machine).plan
 
 
 def _prepare(
@@ -177,7 +188,8 @@ def _prepare(
     progress: Progress,
 ) -> _Prepared:
     # Which cases there are, and who stands where.
-    data, options = config.data_choice(), config.plan_options()
+    data = config.data_choice()
+    options = with_weights(config.plan_options(), config.network.weights)
     collection = collect(data, pseudonyms, progress)
     split = split_cases(collection.cases, config.split_rule())
     findings = [*collection.findings, *(("split", finding) for finding in split.findings)]
@@ -217,15 +229,19 @@ def _trained(
     cases: Mapping[str, CachedCase],
     feeding: Feeding,
     *,
+    weights: Path | None,
     resume: bool,
     progress: Progress,
 ) -> Training:
     began, first = time.perf_counter(), feeding.rank == 0
     with deterministic(plan.training.threads), seeded(plan.training.seed):
-        training = Training(plan, feeding.device)
         if resume:
-            checkpoint = read_checkpoint(run)
-            training.restore(checkpoint.average, checkpoint.tensors, checkpoint.values)
+            training = resumed(plan, feeding.device, run)
+        else:
+            training, report = started(plan, feeding.device, weights)
+            if report is not None and first:
+                progress.say(report.text())
+                write_text(run.folder / "weights.txt", report.text(most=1000) + "\n")
         start, total = training.step, plan.training.steps
 
         def keep(state: Training) -> None:
@@ -246,15 +262,15 @@ def _trained(
     return training
 
 
-def _train_along(run_folder: Path, feeding: Feeding, *, resume: bool) -> TrainReport:
+def _train_along(run: Run, weights: Path | None, feeding: Feeding, *, resume: bool) -> TrainReport:
     """Train as a further rank: the first one says the plan and where the prepared cases lie."""
     rank = this_rank()
     with joined(rank, feeding.device):
         text, folders = shared_by_first(None)
         plan = plan_from(text, "The first rank's plan")
         cases = {folder.name: open_entry(folder) for folder in folders}
-        _trained(Run(run_folder), plan, cases, feeding, resume=resume, progress=SILENT)
-    return TrainReport(Run(run_folder), plan, len(cases), (), None)
+        _trained(run, plan, cases, feeding, weights=weights, resume=resume, progress=SILENT)
+    return TrainReport(run, plan, len(cases), (), None)
 
 
 def _new_run(folder: Path) -> Run:
