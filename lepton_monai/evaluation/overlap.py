@@ -1,12 +1,14 @@
-"""Overlap of two masks."""
+"""Overlap and volume of two masks."""
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lepton_monai.core.errors import GeometryError
 
+Mask = NDArray[np.bool_]
 
-def dice(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
+
+def dice(predicted: Mask, truth: Mask) -> float:
     """Return twice the shared voxels over the sum of both.
 
     Parameters
@@ -25,15 +27,57 @@ def dice(predicted: NDArray[np.bool_], truth: NDArray[np.bool_]) -> float:
     GeometryError
         The shapes differ.
     """
-    if predicted.shape != truth.shape:
-        message = f"Masks of {predicted.shape} and {truth.shape} voxels can't be compared."
-        raise GeometryError(message)
-    total = int(predicted.sum()) + int(truth.sum())
-    if total == 0:
-        return float("nan")
-    return 2.0 * int((predicted & truth).sum()) / total
+    shared, total = _counts(predicted, truth)
+    return 2.0 * shared / total if total else float("nan")
 
 
-def volume_ml(mask: NDArray[np.bool_], voxel_volume_ml: float) -> float:
+def iou(predicted: Mask, truth: Mask) -> float:
+    """Return the shared voxels over those of either, Jaccard's index; edges as in `dice`."""
+    shared, total = _counts(predicted, truth)
+    return shared / (total - shared) if total else float("nan")
+
+
+def volume_ml(mask: Mask, voxel_volume_ml: float) -> float:
     """Return the volume of a mask."""
-    return int(mask.sum()) * voxel_volume_ml
+    return int(np.count_nonzero(mask)) * voxel_volume_ml
+
+
+def volume_error_percent(predicted_ml: float, truth_ml: float) -> float:
+    """Return by how much a volume is too large (above 0) or too small, in % of the truth.
+
+    NaN where the truth is empty: there is no share of nothing.
+    """
+    return 100.0 * (predicted_ml - truth_ml) / truth_ml if truth_ml else float("nan")
+
+
+def shared_box(first: Mask, second: Mask) -> tuple[slice, ...]:
+    """Return the smallest box that holds both masks; one of no voxel where both are empty.
+
+    What is measured inside is what is measured on the whole grid, in a part of its time and memory.
+
+    Raises
+    ------
+    GeometryError
+        The shapes differ.
+    """
+    require_same_shape(first, second)
+    either = first | second
+    box = []
+    for axis in range(either.ndim):
+        others = tuple(other for other in range(either.ndim) if other != axis)
+        (filled,) = np.nonzero(either.any(axis=others))
+        box.append(slice(int(filled[0]), int(filled[-1]) + 1) if len(filled) else slice(0, 0))
+    return tuple(box)
+
+
+def require_same_shape(first: Mask, second: Mask) -> None:
+    """Raise `GeometryError` where the shapes differ: numpy would stretch one over the other."""
+    if first.shape != second.shape:
+        message = f"Masks of {first.shape} and {second.shape} voxels can't be compared."
+        raise GeometryError(message)
+
+
+def _counts(predicted: Mask, truth: Mask) -> tuple[int, int]:
+    require_same_shape(predicted, truth)
+    total = int(np.count_nonzero(predicted)) + int(np.count_nonzero(truth))
+    return int(np.count_nonzero(predicted & truth)), total
