@@ -195,7 +195,7 @@ def train(
         more += [f"split.fold={fold}"] if fold not in {None, "all"} else []
         loaded = load_config(config, (*changes, *more))
         # A mistake in the config is told before torch is imported.
-        from lepton_monai.cli import tables
+        from lepton_monai.cli import run_tables
         from lepton_monai.training.ranks import this_rank
         from lepton_monai.verbs.folds import train_folds
         from lepton_monai.verbs.preparing import Cache
@@ -204,7 +204,7 @@ def train(
 
         if dry_run:
             planned = plan_only(loaded, pseudonyms=told.pseudonyms, device=device, progress=told.progress)
-            told.show(tables.plan_document(planned), tables.plan_text(planned))
+            told.show(run_tables.plan_document(planned), run_tables.plan_text(planned))
             return
         options: dict[str, Any] = {
             "pseudonyms": told.pseudonyms,
@@ -217,15 +217,15 @@ def train(
         }
         if fold == "all":
             folds = train_folds(loaded, run, **options)
-            told.show(tables.folds_document(folds), tables.folds_text(folds))
+            told.show(run_tables.folds_document(folds), run_tables.folds_text(folds))
             return
         done = verb(loaded, run, **options)
         if this_rank().is_first:
-            told.show(tables.train_document(done), tables.train_text(done))
+            told.show(run_tables.train_document(done), run_tables.train_text(done))
 
 
 @lepton.command()
-@click.argument("run", type=FOLDER)
+@click.argument("runs", nargs=-1, required=True, type=FOLDER)
 @click.option(
     "--split",
     "side",
@@ -236,21 +236,31 @@ def train(
 @_with_network
 @_with_config
 @_every_verb
-def evaluate(run: Path, side: str, device: str, changes: tuple[str, ...], **common: Any) -> None:
-    """Compare the predictions of RUN with the labels, with intervals."""
-    from lepton_monai.cli import tables
+def evaluate(
+    runs: tuple[Path, ...], side: str, device: str, changes: tuple[str, ...], **common: Any
+) -> None:
+    """Compare the predictions of RUNS (one, or two that are paired) with the labels, with intervals."""
+    from lepton_monai.cli import run_tables
+    from lepton_monai.verbs.evaluate import compare
     from lepton_monai.verbs.evaluate import evaluate as verb
 
+    if len(runs) > 2:
+        message = "Give one run, or two to pair them."
+        raise click.UsageError(message)
     with Session(**common) as told:
-        done = verb(
-            run,
-            pseudonyms=told.pseudonyms,
-            side=side,  # type: ignore[arg-type] # click.Choice holds it to the literals
-            changes=changes,
-            device=device,
-            progress=told.progress,
-        )
-        told.show(tables.evaluate_document(done), tables.evaluate_text(done))
+        options: dict[str, Any] = {
+            "pseudonyms": told.pseudonyms,
+            "side": side,
+            "changes": changes,
+            "device": device,
+            "progress": told.progress,
+        }
+        if len(runs) == 2:
+            both = compare(*runs, **options)
+            told.show(run_tables.compare_document(both), run_tables.compare_text(both))
+            return
+        done = verb(runs[0], **options)
+        told.show(run_tables.evaluate_document(done), run_tables.evaluate_text(done))
 
 
 @lepton.command()

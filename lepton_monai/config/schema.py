@@ -146,6 +146,8 @@ class EvaluateSection(_Section):
     """Figures beside the model's own."""
 
     threshold: float | None = None
+    tolerance_mm: Positive = 2.0
+    hit_iou: Share = 0.1
 
 
 class Config(_Section):

@@ -139,7 +139,7 @@ def _nearest(
     # Not by `grid_sample`, which takes floating point alone: three times the time.
     x, y, z = _places(matrix, middle, patch_size).round_().to(torch.int32)
     _, _, rows, columns = values.shape
-    return values.take(((x * columns + y) * columns + z).long())[None]
+    return values.take(((x * rows + y) * columns + z).long())[None]
 
 
 def _places(rows: NDArray[np.float64], middle: NDArray[np.float64], patch_size: Triple) -> torch.Tensor:

@@ -29,7 +29,7 @@ from lepton_monai.training.planner import Task, draft_plan
 from lepton_monai.training.ranks import joined, local_device, shared_by_first, this_rank
 from lepton_monai.training.seeds import deterministic, seeded
 from lepton_monai.training.training import Training
-from lepton_monai.verbs.evaluate import Evaluation, evaluate_cases
+from lepton_monai.verbs.evaluate import Evaluation, Judging, evaluate_cases
 from lepton_monai.verbs.preparing import Cache, Measured, fingerprint_of, measured_cases, prepared_cases
 from lepton_monai.verbs.records import write_environment, write_fingerprint, write_log, write_picture
 from lepton_monai.verbs.starting import resumed, started, with_weights
@@ -366,6 +366,6 @@ def _validated(
         "validation",
         cases,
         config.data_choice(),
-        threshold=config.evaluate.threshold,
+        judging=Judging(**config.evaluate.model_dump()),
         progress=progress,
     )
