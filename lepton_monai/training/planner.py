@@ -22,37 +22,45 @@ from lepton_monai.plans.plan import (
     PreparationPlan,
     Spacing,
     TrainingPlan,
+    Triple,
     with_values,
 )
 from lepton_monai.training.devices import Machine
 from lepton_monai.training.shape import FLAT, Shape, divisible, levels, memory_gb, network_shape
 
+FEWEST_PATCHES, MOST_PATCHES = 2, 12
+"""Of a step: batch Dice wants more than one, and many steps teach more than a few large ones."""
+
 
 @dataclass(frozen=True)
 class Rung:
-    """One size of training: channels of the first level, voxels of a patch, patches of a step."""
+    """One size of training: channels of the first level, and voxels of a patch, of which a step has two."""
 
     width: int
     patch_voxels: int
-    batch_size: int
+
+    def batch_size(self, patch_size: Triple) -> int:
+        """Return more patches a step where a whole image is smaller than the patch that could be had."""
+        whole = 2 * self.patch_voxels // int(np.prod(patch_size))
+        return int(np.clip(whole, FEWEST_PATCHES, MOST_PATCHES))
 
 
 LADDERS: dict[str, tuple[Rung, ...]] = {
     "cpu": (
-        Rung(32, 65_536, 2),
-        Rung(24, 65_536, 2),
-        Rung(16, 65_536, 2),
-        Rung(16, 32_768, 2),
-        Rung(8, 32_768, 2),
+        Rung(32, 65_536),
+        Rung(24, 65_536),
+        Rung(16, 65_536),
+        Rung(16, 32_768),
+        Rung(8, 32_768),
     ),
     "gpu": (
-        Rung(32, 6_291_456, 2),
-        Rung(32, 4_194_304, 2),
-        Rung(32, 2_097_152, 2),
-        Rung(32, 1_048_576, 2),
-        Rung(32, 524_288, 2),
-        Rung(32, 262_144, 2),
-        Rung(16, 262_144, 2),
+        Rung(32, 6_291_456),
+        Rung(32, 4_194_304),
+        Rung(32, 2_097_152),
+        Rung(32, 1_048_576),
+        Rung(32, 524_288),
+        Rung(32, 262_144),
+        Rung(16, 262_144),
     ),
 }
 """From the heaviest to the lightest; the first that memory and time can bear is taken."""
@@ -140,12 +148,13 @@ def _fitting_rungs(draft: Draft, machine: Machine) -> tuple[Rung, ...]:
     """Return the rungs that the memory can bear; at least the lightest."""
     bytes_a_value = 4 if machine.kind == "cpu" else 2
     most = machine.memory_gb * MEMORY_SHARE
-    rungs = tuple(
-        rung
-        for rung in draft.rungs
-        if memory_gb(_shape(draft, rung), rung.batch_size, bytes_a_value) <= most
-    )
+    rungs = tuple(rung for rung in draft.rungs if _memory_gb(draft, rung, bytes_a_value) <= most)
     return rungs or draft.rungs[-1:]
+
+
+def _memory_gb(draft: Draft, rung: Rung, bytes_a_value: int) -> float:
+    shape = _shape(draft, rung)
+    return memory_gb(shape, rung.batch_size(shape.patch_size), bytes_a_value)
 
 
 def on_rung(draft: Draft, rung: Rung) -> Plan:
@@ -161,14 +170,15 @@ def on_rung(draft: Draft, rung: Rung) -> Plan:
         strides=shape.strides,
         supervised=max(0, min(len(shape.channels) - 2, 3)) if is_dynunet else 0,
     )
-    training = replace(plan.training, patch_size=shape.patch_size, batch_size=rung.batch_size)
+    batch_size = rung.batch_size(shape.patch_size)
+    training = replace(plan.training, patch_size=shape.patch_size, batch_size=batch_size)
     reasons = plan.reasons | {
         "network.channels": f"{rung.width} on the first level, twice as many on each next one",
         "network.kernels": "1 along an axis whose voxels are twice as long as the shortest",
         "network.strides": "axes are halved down to 4 voxels, coarse ones later",
         "network.supervised": "lower outputs are trained too: weights 1, 1/2, 1/4, ...",
         "training.patch_size": f"the median image in {voxels} voxels; {rung.patch_voxels} were aimed at",
-        "training.batch_size": "the fewest that batch Dice makes sense of",
+        "training.batch_size": f"{FEWEST_PATCHES}, more where whole images are small for this machine",
     }
     full = with_values(replace(plan, network=network, training=training), options.given)
     _require_divisible(full)

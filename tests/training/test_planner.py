@@ -106,6 +106,12 @@ def test_more_memory_gives_larger_patches_where_the_image_has_them() -> None:
     assert len(small) == 1
 
 
+def test_small_images_come_in_larger_batches_where_there_is_room() -> None:
+    assert planned(HIPPOCAMPUS).training.batch_size == 2
+    assert planned(HIPPOCAMPUS, Machine("gpu", 140.0)).training.batch_size == 12
+    assert planned(CT, Machine("gpu", 140.0)).training.batch_size == 2
+
+
 def test_a_patch_on_a_small_machine_sees_its_context() -> None:
     plan = planned(CT)
     assert np.prod(np.array(CT.extent_mm) / plan.preparation.spacing_mm) <= 64.5 * 65_536
@@ -168,5 +174,5 @@ def test_a_value_that_does_not_fit_is_a_mistake_of_the_config() -> None:
 
 def test_every_rung_is_lighter_than_the_one_above_it() -> None:
     for ladder in LADDERS.values():
-        costs = [rung.width**2 * rung.patch_voxels * rung.batch_size for rung in ladder]
+        costs = [rung.width**2 * rung.patch_voxels for rung in ladder]
         assert costs == sorted(costs, reverse=True)
