@@ -233,7 +233,7 @@ def _trained(
     resume: bool,
     progress: Progress,
 ) -> Training:
-    began, first = time.perf_counter(), feeding.rank == 0
+    first = feeding.rank == 0
     with deterministic(plan.training.threads), seeded(plan.training.seed):
         if resume:
             training = resumed(plan, feeding.device, run)
@@ -242,7 +242,7 @@ def _trained(
             if report is not None and first:
                 progress.say(report.text())
                 write_text(run.folder / "weights.txt", report.text(most=1000) + "\n")
-        start, total = training.step, plan.training.steps
+        total = plan.training.steps
 
         def keep(state: Training) -> None:
             if first:
@@ -252,9 +252,7 @@ def _trained(
             if not first:
                 return
             write_log(run, state.log)
-            pace = (time.perf_counter() - began) / (state.step - start)
-            left = pace * (total - state.step) / 60
-            progress.say(f"step {state.step} of {total}: loss {state.log[-1][1]:.3f}, {left:.1f} min left")
+            progress.report("training", state.step, total, f"loss {state.log[-1][1]:.3f}")
 
         if not resume:
             keep(training)

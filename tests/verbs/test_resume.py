@@ -70,10 +70,14 @@ def environment() -> dict[str, str]:
     return {**os.environ, "PYTHONPATH": str(CHECKOUT), "OMP_NUM_THREADS": "1"}
 
 
-def wait_for_step(process: subprocess.Popen[bytes], log: Path, step: int) -> None:
-    while f"step {step} of" not in log.read_text(encoding="utf-8"):
+def wait_for_step(process: subprocess.Popen[bytes], log: Path, run: Path, step: int) -> None:
+    """Wait until the run's own log has come to a step."""
+    rows: list[str] = []
+    while not rows or int(rows[-1].split(",")[0]) < step:
         assert process.poll() is None, log.read_text(encoding="utf-8")
         time.sleep(0.02)
+        if (run / "log.csv").exists():
+            rows = (run / "log.csv").read_text(encoding="utf-8").splitlines()[1:]
 
 
 def final_bytes(run: Path) -> bytes:
@@ -89,7 +93,7 @@ def test_a_killed_and_a_terminated_run_end_in_the_bytes_of_one_that_was_never_cu
     finished(lepton(tmp_path, export, whole), log)
     # Told to stop: a checkpoint within five seconds, and the code that says so.
     with started(lepton(tmp_path, export, cut, "--plan", str(whole / "plan.yaml")), log) as process:
-        wait_for_step(process, log, 100)
+        wait_for_step(process, log, cut, 100)
         told = time.monotonic()
         process.terminate()
         assert process.wait() == 128 + signal.SIGTERM
@@ -98,7 +102,7 @@ def test_a_killed_and_a_terminated_run_end_in_the_bytes_of_one_that_was_never_cu
     assert 100 <= state["step"] < STEPS
     # Killed: what was kept before is there.
     with started(lepton(tmp_path, export, cut, "--resume"), log) as process:
-        wait_for_step(process, log, 200)
+        wait_for_step(process, log, cut, 200)
         process.kill()
     finished(lepton(tmp_path, export, cut, "--resume"), log)
     assert final_bytes(cut) == final_bytes(whole)
@@ -141,7 +145,7 @@ def test_a_run_is_not_resumed_by_another_config(export: Path, tmp_path: Path) ->
     run = tmp_path / "run"
     log = tmp_path / "log"
     with started(lepton(tmp_path, export, run), log) as process:
-        wait_for_step(process, log, 50)
+        wait_for_step(process, log, run, 50)
     changed = write_config(tmp_path, export)
     with pytest.raises(ConfigError, match="made by another config: `split`, `plan` differ"):
         train(changed, run, pseudonyms=NAMES, device="cpu", resume=True)
