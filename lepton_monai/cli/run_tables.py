@@ -102,21 +102,20 @@ def evaluate_text(done: "Evaluation", side: str = "") -> str:
         lines.append(f"A centred ellipsoid of half the extent has {baselines.ellipsoid.text()}.")
     if baselines.threshold is not None:
         lines.append(f"Every voxel {above} has {baselines.threshold.text()}.")
-    lines += _other_figures(done)
     lines = [f"{side} - {line}" if side else line for line in lines]
-    parts = [_told(done.findings), table(head, rows), "\n".join(lines)]
+    parts = [_told(done.findings), table(head, rows), "\n".join(lines), _other_figures(done)]
     parts.append(f"Figures are in {done.folder}.")
     return "\n\n".join(part for part in parts if part)
 
 
-def _other_figures(done: "Evaluation") -> list[str]:
+def _other_figures(done: "Evaluation") -> str:
     tolerance = done.cases[0].figures.tolerance_mm
-    return [
-        f"{_TOLD[figure].format(tolerance=tolerance)} of {name}: {interval.text()}."
-        for name, intervals in done.summary.items()
-        for figure, interval in intervals.items()
-        if figure in _TOLD
+    rows = [
+        [said.format(tolerance=tolerance)]
+        + [intervals[figure].text() if figure in intervals else "" for intervals in done.summary.values()]
+        for figure, said in _TOLD.items()
     ]
+    return table(["over patients", *done.summary], rows)
 
 
 def evaluate_document(done: "Evaluation") -> dict[str, Any]:
