@@ -68,11 +68,12 @@ def state_of(training: Training) -> dict[str, torch.Tensor]:
     return training.tensors() | average
 
 
-def test_a_resumed_training_is_bit_exactly_the_one_that_was_never_cut(tmp_path: Path) -> None:
+@pytest.mark.parametrize("kills", [3, pytest.param(10, marks=pytest.mark.nightly)])
+def test_a_resumed_training_is_bit_exactly_the_one_that_was_never_cut(tmp_path: Path, kills: int) -> None:
     plan = dropout_plan(steps=60)
     cases = two_balls(tmp_path / "cache", plan)
     whole = run_to_end(Run(tmp_path / "whole"), plan, cases)
-    points = np.random.default_rng(8).choice(np.arange(1, 55), 3, replace=False).tolist()
+    points = np.random.default_rng(8).choice(np.arange(1, 55), kills, replace=False).tolist()
     for point in points:
         run = Run(tmp_path / f"cut-{point}")
         with pytest.raises(Killed):
