@@ -2,6 +2,7 @@
 
 import re
 from pathlib import Path
+from runpy import run_path
 
 from lepton_monai.config.schema import Config
 from lepton_monai.core.findings import RULES
@@ -24,6 +25,11 @@ def test_every_section_of_the_config_is_described() -> None:
     text = (ROOT / "docs" / "USE.md").read_text(encoding="utf-8")
     for section in Config.model_fields:
         assert f"`{section}" in text, section
+
+
+def test_the_plans_are_what_the_planner_says_today() -> None:
+    document = run_path(str(ROOT / "benchmarks" / "plans.py"))["document"]
+    assert (ROOT / "docs" / "PLANS.md").read_text(encoding="utf-8") == document()
 
 
 def test_no_link_of_a_document_is_broken() -> None:

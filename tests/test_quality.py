@@ -89,7 +89,8 @@ def test_a_parameters_section_names_parameters_alone() -> None:
     for path in MODULES:
         for node in ast.walk(ast.parse(path.read_text(encoding="utf-8"))):
             if isinstance(node, ast.FunctionDef) and "Parameters\n" in (ast.get_docstring(node) or ""):
-                arguments = {one.arg for one in (*node.args.args, *node.args.kwonlyargs)} - {"self", "cls"}
+                listed = [*node.args.args, *node.args.kwonlyargs, node.args.kwarg]
+                arguments = {one.arg for one in listed if one is not None} - {"self", "cls"}
                 unknown = _documented(ast.get_docstring(node) or "") - arguments
                 wrong += [f"{path.name}:{node.name}: {name}" for name in sorted(unknown)]
     assert wrong == []

@@ -101,6 +101,12 @@ class LoadedCase:
     mask: Mask
     digest: str
 
+    def digests(self) -> tuple[str, ...]:
+        """Return SHA-256 of all that a training sees of the case: values, label, and where they lie."""
+        places = b"".join(grid.affine.tobytes() for grid in (self.volume.grid, self.mask.grid))
+        label = hashlib.sha256(self.mask.array.tobytes(order="F")).hexdigest()
+        return self.digest, label, hashlib.sha256(places).hexdigest(), str(self.volume.grid.shape)
+
 
 def load_case(case: Case, labels: LabelSet, *, empty_is_negative: bool) -> LoadedCase | Finding:
     """Read image and label of a case, or say why it is left out.

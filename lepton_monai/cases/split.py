@@ -1,7 +1,7 @@
 """Who is trained on, who is validated on, who is tested on: by person, never by image."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -21,17 +21,24 @@ class SplitRule:
     Parameters
     ----------
     file
-        JSON with `train`, `test` and optionally `validation`: lists of patient ids. None: by shares.
+        JSON with `train`, `test` and optionally `validation`: lists of patient ids; or a list of such
+        lists, each the test side of one fold. None: by shares, or by drawn folds.
     test, validation
         Shares of the persons: of all, and of those that are left for training.
     seed
         Of the draw.
+    folds
+        How many folds are drawn where no file names them.
+    fold
+        Whose test side is wanted, from 0; None: no folds.
     """
 
     file: Path | None
     test: float
     validation: float
     seed: int
+    folds: int = 5
+    fold: int | None = None
 
 
 @dataclass(frozen=True)
@@ -67,7 +74,9 @@ def split_cases(cases: Sequence[Case], rule: SplitRule) -> Split:
         A side that is needed has no case.
     """
     findings: list[Finding] = []
-    if rule.file is None:
+    if rule.fold is not None:
+        sides = _sides_of_fold(cases, rule, rule.fold, findings)
+    elif rule.file is None:
         persons = sorted({case.person for case in cases})
         test = _draw(persons, rule.test, rule.seed, at_least=1 if rule.test else 0)
         sides = dict.fromkeys(persons, "train") | dict.fromkeys(test, "test")
@@ -84,6 +93,34 @@ def split_cases(cases: Sequence[Case], rule: SplitRule) -> Split:
     return Split(**placed, findings=tuple(findings))
 
 
+def count_folds(rule: SplitRule) -> int:
+    """Return how many folds a rule makes.
+
+    Raises
+    ------
+    ConfigError
+        Its file can't be read, or holds no folds.
+    """
+    return rule.folds if rule.file is None else len(_read_folds(rule.file))
+
+
+def _sides_of_fold(
+    cases: Sequence[Case], rule: SplitRule, fold: int, findings: list[Finding]
+) -> dict[str, str]:
+    """Put the persons of a fold under `test`, all others under `train`."""
+    count = count_folds(rule)
+    if fold >= count:
+        message = f"There is no fold {fold}: {count} are counted from 0."
+        raise ConfigError(message)
+    if rule.file is None:
+        persons = sorted({case.person for case in cases})
+        order = np.random.default_rng(rule.seed).permutation(len(persons))
+        return {persons[at]: "test" if place % count == fold else "train" for place, at in enumerate(order)}
+    folds = _read_folds(rule.file)
+    rest = [one for number, ids in enumerate(folds) if number != fold for one in ids]
+    return _sides(cases, {"train": rest, "test": folds[fold]}, rule.file, findings)
+
+
 def _draw(persons: Sequence[str], share: float, seed: int, at_least: int) -> list[str]:
     count = min(len(persons) - 1, max(at_least, round(share * len(persons))))
     order = np.random.default_rng(seed).permutation(len(persons))
@@ -91,7 +128,12 @@ def _draw(persons: Sequence[str], share: float, seed: int, at_least: int) -> lis
 
 
 def _sides_from_file(cases: Sequence[Case], path: Path, findings: list[Finding]) -> dict[str, str]:
-    listed = _read(path)
+    return _sides(cases, _read(path), path, findings)
+
+
+def _sides(
+    cases: Sequence[Case], listed: Mapping[str, Sequence[str]], path: Path, findings: list[Finding]
+) -> dict[str, str]:
     person_of = {case.patient_id: case.person for case in cases}
     sides: dict[str, str] = {}
     for side, patient_ids in listed.items():
@@ -114,16 +156,36 @@ def _sides_from_file(cases: Sequence[Case], path: Path, findings: list[Finding])
     return sides
 
 
-def _read(path: Path) -> dict[str, list[str]]:
+def _read_json(path: Path) -> object:
     try:
-        content = json.loads(path.read_text(encoding="utf-8"))
+        return json.loads(path.read_text(encoding="utf-8"))
     except (OSError, ValueError) as error:
         message = f"The split file {path} can't be read: {error}."
         raise ConfigError(message) from error
+
+
+def _are_ids(ids: object) -> bool:
+    return isinstance(ids, list) and all(isinstance(one, str) for one in ids)
+
+
+def _read_folds(path: Path) -> list[list[str]]:
+    content = _read_json(path)
+    if not isinstance(content, list) or len(content) < 2 or not all(_are_ids(ids) for ids in content):
+        message = (
+            f"The split file {path} holds no folds: it must be a JSON list of at least two lists of "
+            "patient ids, each the test side of one fold."
+        )
+        raise ConfigError(message)
+    return content
+
+
+def _read(path: Path) -> dict[str, list[str]]:
+    content = _read_json(path)
+    if isinstance(content, list):
+        message = f"The split file {path} holds folds: say which with --fold NUMBER, or --fold all."
+        raise ConfigError(message)
     known = isinstance(content, dict) and set(content) <= set(SIDES) and "train" in content
-    if not known or not all(
-        isinstance(ids, list) and all(isinstance(one, str) for one in ids) for ids in content.values()
-    ):
+    if not (isinstance(content, dict) and known and all(_are_ids(ids) for ids in content.values())):
         message = (
             f"The split file {path} must be a JSON object with `train`, `test` and perhaps "
             "`validation`, each a list of patient ids."

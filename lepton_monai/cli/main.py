@@ -156,10 +156,18 @@ def check(config: Path, pictures: Path | None, changes: tuple[str, ...], **commo
 
 @lepton.command()
 @click.argument("config", type=FOLDER)
-@click.option("--run", required=True, type=FOLDER, help="The folder to make.")
+@click.option("--run", required=True, type=FOLDER, help="The folder to make, or to go on with.")
 @click.option("--plan", type=FOLDER, help="A plan made before: the same run again.")
+@click.option("--resume", is_flag=True, help="Go on from the newest checkpoint of the run.")
+@click.option("--from", "start", type=FOLDER, help="A run or a weight file to start from.")
+@click.option("--fold", metavar="NUMBER|all", help="Train one fold of the split (from 0), or all of them.")
+@click.option("--dry-run", is_flag=True, help="Print the plan with its reasons, and train nothing.")
 @click.option("--seed", type=int, help="Of weights and chance: train.seed.")
 @click.option("--workers", type=int, help="Processes that make patches [default: by the device].")
+@click.option("--cache", type=FOLDER, help="Of prepared cases [default: in the user's cache folder].")
+@click.option(
+    "--cache-limit", type=float, default=100.0, show_default=True, help="GB that prepared cases may take."
+)
 @_with_network
 @_with_config
 @_every_verb
@@ -167,8 +175,14 @@ def train(
     config: Path,
     run: Path,
     plan: Path | None,
+    resume: bool,
+    start: Path | None,
+    fold: str | None,
+    dry_run: bool,
     seed: int | None,
     workers: int | None,
+    cache: Path | None,
+    cache_limit: float,
     device: str,
     changes: tuple[str, ...],
     **common: Any,
@@ -177,26 +191,42 @@ def train(
     from lepton_monai.config.load import load_config
 
     with Session(**common) as told:
-        more = (f"train.seed={seed}",) if seed is not None else ()
+        more = [f"train.seed={seed}"] if seed is not None else []
+        more += [f"network.weights={start}"] if start is not None else []
+        more += [f"split.fold={fold}"] if fold not in {None, "all"} else []
         loaded = load_config(config, (*changes, *more))
         # A mistake in the config is told before torch is imported.
-        from lepton_monai.cli import tables
+        from lepton_monai.cli import run_tables
+        from lepton_monai.training.ranks import this_rank
+        from lepton_monai.verbs.folds import train_folds
+        from lepton_monai.verbs.preparing import Cache
+        from lepton_monai.verbs.train import plan_only
         from lepton_monai.verbs.train import train as verb
 
-        done = verb(
-            loaded,
-            run,
-            pseudonyms=told.pseudonyms,
-            plan_file=plan,
-            device=device,
-            workers=workers,
-            progress=told.progress,
-        )
-        told.show(tables.train_document(done), tables.train_text(done))
+        if dry_run:
+            planned = plan_only(loaded, pseudonyms=told.pseudonyms, device=device, progress=told.progress)
+            told.show(run_tables.plan_document(planned), run_tables.plan_text(planned))
+            return
+        options: dict[str, Any] = {
+            "pseudonyms": told.pseudonyms,
+            "plan_file": plan,
+            "resume": resume,
+            "device": device,
+            "workers": workers,
+            "cache": Cache(cache, cache_limit) if cache else Cache.of_user(cache_limit),
+            "progress": told.progress,
+        }
+        if fold == "all":
+            folds = train_folds(loaded, run, **options)
+            told.show(run_tables.folds_document(folds), run_tables.folds_text(folds))
+            return
+        done = verb(loaded, run, **options)
+        if this_rank().is_first:
+            told.show(run_tables.train_document(done), run_tables.train_text(done))
 
 
 @lepton.command()
-@click.argument("run", type=FOLDER)
+@click.argument("runs", nargs=-1, required=True, type=FOLDER)
 @click.option(
     "--split",
     "side",
@@ -207,21 +237,31 @@ def train(
 @_with_network
 @_with_config
 @_every_verb
-def evaluate(run: Path, side: str, device: str, changes: tuple[str, ...], **common: Any) -> None:
-    """Compare the predictions of RUN with the labels, with intervals."""
-    from lepton_monai.cli import tables
+def evaluate(
+    runs: tuple[Path, ...], side: str, device: str, changes: tuple[str, ...], **common: Any
+) -> None:
+    """Compare the predictions of RUNS (one, or two that are paired) with the labels, with intervals."""
+    from lepton_monai.cli import run_tables
+    from lepton_monai.verbs.evaluate import compare
     from lepton_monai.verbs.evaluate import evaluate as verb
 
+    if len(runs) > 2:
+        message = "Give one run, or two to pair them."
+        raise click.UsageError(message)
     with Session(**common) as told:
-        done = verb(
-            run,
-            pseudonyms=told.pseudonyms,
-            side=side,  # type: ignore[arg-type] # click.Choice holds it to the literals
-            changes=changes,
-            device=device,
-            progress=told.progress,
-        )
-        told.show(tables.evaluate_document(done), tables.evaluate_text(done))
+        options: dict[str, Any] = {
+            "pseudonyms": told.pseudonyms,
+            "side": side,
+            "changes": changes,
+            "device": device,
+            "progress": told.progress,
+        }
+        if len(runs) == 2:
+            both = compare(*runs, **options)
+            told.show(run_tables.compare_document(both), run_tables.compare_text(both))
+            return
+        done = verb(runs[0], **options)
+        told.show(run_tables.evaluate_document(done), run_tables.evaluate_text(done))
 
 
 @lepton.command()

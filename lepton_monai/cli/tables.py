@@ -12,10 +12,8 @@ from lepton_monai.core.findings import Finding
 if TYPE_CHECKING:  # each verb's own command imports it; the others shall not pay for it
     from lepton_monai.verbs.check import CheckReport
     from lepton_monai.verbs.convert import ConvertReport
-    from lepton_monai.verbs.evaluate import Evaluation
     from lepton_monai.verbs.index import IndexReport, SeriesRow
     from lepton_monai.verbs.predict import PredictReport
-    from lepton_monai.verbs.train import TrainReport
 
 Named = tuple[str, Finding]
 
@@ -196,84 +194,6 @@ def check_document(found: "CheckReport") -> dict[str, Any]:
             for row in found.rows
         ],
         "findings": [_document(name, finding) for name, finding in found.findings],
-    }
-
-
-def train_text(done: "TrainReport") -> str:
-    """Return what was trained on, the validation figures, and where the run is."""
-    training = done.plan.training
-    patch = " x ".join(str(side) for side in training.patch_size)
-    said = (
-        f"Trained {training.steps} steps of {training.batch_size} patches of {patch} voxels "
-        f"in {training.precision} on {done.training_cases} cases."
-    )
-    parts = [_told(done.findings), said]
-    if done.validation is not None:
-        parts.append(evaluate_text(done.validation, "validation"))
-    parts.append(f"The run is in {done.run.folder}; its test cases were not opened.")
-    return "\n\n".join(part for part in parts if part)
-
-
-def train_document(done: "TrainReport") -> dict[str, Any]:
-    """Return the outcome of a training as one document."""
-    return {
-        "schema_version": 1,
-        "run": str(done.run.folder),
-        "steps": done.plan.training.steps,
-        "training_cases": done.training_cases,
-        "validation": evaluate_document(done.validation) if done.validation else None,
-        "findings": [_document(name, finding) for name, finding in done.findings],
-    }
-
-
-def evaluate_text(done: "Evaluation", side: str = "") -> str:
-    """Return the figures of every case and the means with intervals."""
-    baselines = done.ellipsoid is not None
-    above = f"above {done.threshold_value:g}" if done.threshold is not None else ""
-    head = ["case", "patient", "class", "Dice", "volume (ml)", "truth (ml)"]
-    head += ["ellipsoid"] if baselines else []
-    head += [above] if above else []
-    rows = []
-    for row in done.cases:
-        cells = [row.name, row.patient, row.class_name, _rounded(row.dice)]
-        cells += [f"{row.volume_ml:.1f}", f"{row.truth_ml:.1f}"]
-        cells += [_rounded(row.ellipsoid_dice)] if baselines else []
-        cells += [_rounded(row.threshold_dice)] if above else []
-        rows.append(cells)
-    means = [f"Mean Dice of {name}: {interval.text()}." for name, interval in done.dice.items()]
-    if done.ellipsoid is not None:
-        means.append(f"A centred ellipsoid of half the extent has {done.ellipsoid.text()}.")
-    if done.threshold is not None:
-        means.append(f"Every voxel {above} has {done.threshold.text()}.")
-    means = [f"{side} - {line}" if side else line for line in means]
-    parts = [_told(done.findings), table(head, rows), "\n".join(means)]
-    parts.append(f"Figures are in {done.folder}.")
-    return "\n\n".join(part for part in parts if part)
-
-
-def evaluate_document(done: "Evaluation") -> dict[str, Any]:
-    """Return the figures as one document; an undefined one is null."""
-    return {
-        "schema_version": 1,
-        "dice": {name: _interval(interval) for name, interval in done.dice.items()},
-        "centred_ellipsoid": _interval(done.ellipsoid) if done.ellipsoid else None,
-        "threshold": _interval(done.threshold) if done.threshold else None,
-        "threshold_value": done.threshold_value,
-        "cases": [
-            {
-                "case": row.name,
-                "patient": row.patient,
-                "class": row.class_name,
-                "dice": _number(row.dice),
-                "volume_ml": row.volume_ml,
-                "truth_ml": row.truth_ml,
-                "ellipsoid_dice": _number(row.ellipsoid_dice),
-                "threshold_dice": _number(row.threshold_dice),
-            }
-            for row in done.cases
-        ],
-        "findings": [_document(name, finding) for name, finding in done.findings],
-        "folder": str(done.folder),
     }
 
 

@@ -15,7 +15,7 @@ from lepton_monai.core.files import write_text
 
 Place = tuple[str | int, ...]
 
-_PATHS = (("data", "root"), ("data", "patients"), ("split", "file"))
+_PATHS = (("data", "root"), ("data", "patients"), ("split", "file"), ("network", "weights"))
 
 
 def load_config(path: Path, changes: Sequence[str] = ()) -> Config:

@@ -1,19 +1,34 @@
 """What a config may hold. Every key has a default but `data.root`, `data.images`, `data.labels`."""
 
+from collections.abc import Iterator
+from dataclasses import is_dataclass
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
 
-from pydantic import BaseModel, ConfigDict, Field, field_validator, model_validator
+from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
 
 from lepton_monai.cases.collect import DataChoice, ImageChoice, LabelChoice, Source
 from lepton_monai.cases.persons import read_persons
 from lepton_monai.cases.split import SplitRule
 from lepton_monai.labels.labelset import LabelClass, LabelSet
 from lepton_monai.plans.options import PlanOptions
+from lepton_monai.plans.plan import Plan
 
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Pattern = str | int
+
+NETWORK_NAMES = (
+    "dynunet",
+    "unet",
+    "attention_unet",
+    "segresnet",
+    "vnet",
+    "mednext",
+    "swin_unetr",
+    "unetr",
+)
+"""As networks/build.py has them; here without torch, so that a mistake is told at once."""
 
 
 class _Section(BaseModel):
@@ -78,12 +93,24 @@ class SplitSection(_Section):
     test: Share = 0.2
     validation: Share = 0.15
     seed: int = 0
+    folds: Annotated[int, Field(ge=2)] = 5
+    fold: Annotated[int, Field(ge=0)] | None = None
 
 
 class NetworkSection(_Section):
-    """Which network."""
+    """Which network; its levels are the plan's."""
 
-    name: Literal["unet", "dynunet", "segresnet"] = "unet"
+    name: str = "dynunet"
+    arguments: dict[str, Any] = {}
+    weights: Path | None = None
+
+    @field_validator("name")
+    @classmethod
+    def _known(cls, name: str) -> str:
+        if name not in NETWORK_NAMES and not name.startswith("monai:"):
+            message = f"`{name}` is no network; give {', '.join(NETWORK_NAMES)} or monai:CLASS"
+            raise ValueError(message)
+        return name
 
 
 class TrainSection(_Section):
@@ -93,23 +120,34 @@ class TrainSection(_Section):
     seed: Annotated[int, Field(ge=0)] = 0
 
 
-class PlanSection(_Section):
-    """Values that the plan would choose, given instead."""
+def _any_part_of(kind: type[Any], chosen_elsewhere: frozenset[str]) -> type[_Section]:
+    """Return a section in which every value of a plan may be given and none must."""
+    fields: dict[str, Any] = {}
+    for name, hint in get_type_hints(kind).items():
+        if name not in chosen_elsewhere:
+            inner: Any = hint
+            if is_dataclass(hint) and isinstance(hint, type):
+                inner = _any_part_of(hint, chosen_elsewhere)
+            fields[name] = (inner | None, None)
+    return create_model(f"{kind.__name__}Section", __base__=_Section, **fields)
 
-    spacing_mm: tuple[Positive, Positive, Positive] | None = None
-    patch_size: tuple[int, int, int] | None = None
-    channels: tuple[int, ...] | None = None
-    batch_size: Annotated[int, Field(ge=1)] | None = None
-    steps: Annotated[int, Field(ge=1)] | None = None
-    learning_rate: Positive | None = None
-    precision: Literal["float32", "bfloat16", "float16"] | None = None
-    mirror: bool | None = None
+
+_CHOSEN_ELSEWHERE = frozenset(
+    {"schema_version", "classes", "image", "reasons", "name", "arguments", "seed", "weights_sha256"}
+)
+
+if TYPE_CHECKING:
+    PlanSection = _Section
+else:
+    PlanSection = _any_part_of(Plan, _CHOSEN_ELSEWHERE)
 
 
 class EvaluateSection(_Section):
     """Figures beside the model's own."""
 
     threshold: float | None = None
+    tolerance_mm: Positive = 2.0
+    hit_iou: Share = 0.1
 
 
 class Config(_Section):
@@ -141,13 +179,13 @@ class Config(_Section):
         )
 
     def plan_options(self) -> PlanOptions:
-        """Return what the user fixed of the plan."""
-        return PlanOptions(
-            minutes=self.train.minutes,
-            seed=self.train.seed,
-            network=self.network.name,
-            **self.plan.model_dump(),
-        )
+        """Return what the user fixed of the plan, by dotted names."""
+        given = dict(_given(self.plan, ""))
+        if "name" in self.network.model_fields_set:
+            given["network.name"] = self.network.name
+        if self.network.arguments:
+            given["network.arguments"] = self.network.arguments
+        return PlanOptions(minutes=self.train.minutes, seed=self.train.seed, given=given)
 
     def _image_choice(self) -> ImageChoice:
         name, image = next(iter(self.data.images.items()))
@@ -164,8 +202,21 @@ class Config(_Section):
     def split_rule(self) -> SplitRule:
         """Return how the cases are split."""
         section = self.split
-        return SplitRule(section.file, section.test, section.validation, section.seed)
+        return SplitRule(**section.model_dump())
+
+    def of_fold(self, fold: int) -> "Config":
+        """Return the config of one fold."""
+        return self.model_copy(update={"split": self.split.model_copy(update={"fold": fold})})
 
 
 def _listed(patterns: Pattern | list[Pattern]) -> list[Pattern]:
     return patterns if isinstance(patterns, list) else [patterns]
+
+
+def _given(section: _Section, prefix: str) -> Iterator[tuple[str, Any]]:
+    for name in type(section).model_fields:
+        value = getattr(section, name)
+        if isinstance(value, _Section):
+            yield from _given(value, f"{prefix}{name}.")
+        elif value is not None:
+            yield f"{prefix}{name}", value

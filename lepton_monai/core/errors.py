@@ -12,9 +12,10 @@
     │   ├── FileRefused       a file that can't be used; carries its finding
     │   └── SeriesRefused     a series that is no volume; carries its finding
     ├── PartlyDoneError    4  some of the chosen work failed, the rest is complete
-    └── MachineError       5  disk, memory, device, lock
-        ├── DeviceError       a device that is absent
-        └── LockedError       another process holds the folder
+    ├── MachineError       5  disk, memory, device, lock
+    │   ├── DeviceError       a device that is absent
+    │   └── LockedError       another process holds the folder
+    └── StoppedError     143  a signal came; 130 for an interrupt
 
 The command line catches :class:`LeptonError` alone, prints the message and ends with `exit_code`.
 """
@@ -106,3 +107,19 @@ class DeviceError(MachineError):
 
 class LockedError(MachineError):
     """Another process is at work in this folder."""
+
+
+class StoppedError(LeptonError):
+    """A signal came; what was done is kept.
+
+    Parameters
+    ----------
+    message
+        Where it stopped, and how to go on.
+    signal_number
+        Of the signal: the exit code is 128 more.
+    """
+
+    def __init__(self, message: str, signal_number: int) -> None:
+        super().__init__(message)
+        self.exit_code = 128 + signal_number  # type: ignore[misc] # of this error, not of its class

@@ -13,6 +13,10 @@ class Progress(Protocol):
         """Yield the items and count them."""
         ...
 
+    def report(self, label: str, done: int, total: int, note: str) -> None:
+        """Tell how far a long work is, as often as one likes, with a few words on it."""
+        ...
+
     def say(self, line: str) -> None:
         """Pass on one line for a person."""
         ...
@@ -24,6 +28,9 @@ class Silent:
     def track(self, items: Iterable[Item], label: str, total: int) -> Iterator[Item]:  # noqa: ARG002
         """Yield the items."""
         yield from items
+
+    def report(self, label: str, done: int, total: int, note: str) -> None:
+        """Drop the words."""
 
     def say(self, line: str) -> None:
         """Drop the line."""

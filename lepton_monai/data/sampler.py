@@ -1,55 +1,119 @@
 """Patches: a sample is a function of the seed and its number, and of nothing else."""
 
 from collections.abc import Hashable, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 import torch
 from monai.data import MetaTensor
+from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from lepton_monai.data.transforms import Prepared, augmentation, cropping
-from lepton_monai.plans.plan import TrainingPlan
+from lepton_monai.data.augmentation import Placing, box_of, draw_matrix, placed, random_values, read_box
+from lepton_monai.data.cache import CachedCase
+from lepton_monai.plans.plan import Plan
+
+
+@dataclass(frozen=True)
+class Share:
+    """Which samples of every step a process makes: those of its rank, from a step on.
+
+    Parameters
+    ----------
+    first_step
+        Where a training goes on.
+    rank, ranks
+        Of this process, and how many there are; a step has `batch_size` samples for each.
+    """
+
+    first_step: int = 0
+    rank: int = 0
+    ranks: int = 1
 
 
 class PatchDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     """The patches of a whole training, in order.
 
-    Sample `n` belongs to step ``n // batch_size``. Neither workers nor a new start change it.
+    Sample `n` of a step has the same voxels whoever makes it: neither workers, nor ranks, nor a new
+    start change it.
 
     Parameters
     ----------
     cases
         Prepared, with labels.
-    training
+    plan
         Patch, batch, steps, augmentation and seed.
+    share
+        Which of the samples are made here.
     """
 
-    def __init__(self, cases: Sequence[Prepared], training: TrainingPlan) -> None:
+    def __init__(self, cases: Sequence[CachedCase], plan: Plan, share: Share | None = None) -> None:
         self._cases = cases
-        self._training = training
-        self._crop = cropping(training)
-        self._augment = augmentation(training)
+        self._spacing = plan.preparation.spacing_mm
+        self._training = plan.training
+        self._share = share or Share()
+        # One generator for all transforms, seeded once a sample: to seed each takes longer than a crop.
+        self._state = np.random.RandomState()
+        self._values = random_values(plan.training.augmentation, self._state)
 
     def __len__(self) -> int:
-        """Return the number of samples of all steps."""
-        return self._training.steps * self._training.batch_size
+        """Return the number of samples of all steps that are left."""
+        return (self._training.steps - self._share.first_step) * self._training.batch_size
 
-    def __getitem__(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def __getitem__(self, at: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return image ``(1, x, y, z)`` float32 and label ``(1, x, y, z)`` uint8 of one patch."""
-        generator = np.random.default_rng([self._training.seed, number])
-        case = self._cases[int(generator.integers(len(self._cases)))]
-        crop_seed, augment_seed = (int(seed) for seed in generator.integers(2**32, size=2))
-        item: dict[Hashable, Any] = {
-            "image": case.image,
-            "label": case.label,
-            "foreground": case.foreground,
-            "background": case.background,
-        }
-        self._crop.set_random_state(seed=crop_seed)
-        self._augment.set_random_state(seed=augment_seed)
-        patch = self._augment(self._crop(item)[0])
-        return _plain(patch["image"]), _plain(patch["label"]).to(torch.uint8)
+        return self.sample(self._number(at))
+
+    def case_number(self, at: int) -> int:
+        """Return the place of the case that a patch is cut from."""
+        return self._case_number(self._number(at))
+
+    def _number(self, at: int) -> int:
+        """Count a sample over all ranks from the first step on."""
+        size = self._training.batch_size
+        step, place = divmod(at, size)
+        step += self._share.first_step
+        return (step * self._share.ranks + self._share.rank) * size + place
+
+    def sample(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the sample of a number, counted over all ranks from the first step on."""
+        training = self._training
+        generator = np.random.default_rng([training.seed, number])
+        case = self._cases[self._case_number(number)]
+        matrix = draw_matrix(training.augmentation, self._spacing, generator)
+        # Evenly among the samples, whatever the batch: with a share of a third every third one.
+        wanted = int((number + 1) * training.foreground_share) > int(number * training.foreground_share)
+        centre = _centre(case, training.patch_size, wanted, generator)
+        flips = tuple(axis for axis in training.augmentation.flip_axes if generator.random() < 0.5)
+        placing = Placing(centre, matrix, flips)
+        box = box_of(placing, training.patch_size)
+        image = read_box(case.image, box).astype(np.float32)
+        label = placed(np.array(read_box(case.label, box)), box, placing, training.patch_size, "nearest")
+        item: dict[Hashable, Any] = {"image": placed(image, box, placing, training.patch_size, "bilinear")}
+        self._state.seed(int(generator.integers(2**32)))
+        return _plain(self._values(item)["image"]), label.contiguous()
+
+    def _case_number(self, number: int) -> int:
+        """Return the case of a sample: every case once before any comes again."""
+        turn, place = divmod(number, len(self._cases))
+        order = np.random.default_rng([self._training.seed, 1, turn]).permutation(len(self._cases))
+        return int(order[place])
+
+
+def _centre(
+    case: CachedCase, patch_size: Sequence[int], wanted: bool, generator: np.random.Generator
+) -> NDArray[np.float64]:
+    """Draw the middle of a patch: a voxel of a class, each equally often, or any that keeps it inside."""
+    size, shape = np.asarray(patch_size), np.asarray(case.image.shape)
+    low = np.minimum(size // 2, (shape - 1) // 2)
+    high = np.maximum(shape - (size - size // 2), low)
+    if wanted and case.places:
+        classes = sorted(case.places)
+        places = case.places[classes[int(generator.integers(len(classes)))]]
+        centre = places[int(generator.integers(len(places)))]
+        return np.asarray(np.clip(centre, low, high), dtype=np.float64)
+    return np.asarray(generator.integers(low, high, endpoint=True), dtype=np.float64)
 
 
 def _plain(tensor: MetaTensor | torch.Tensor) -> torch.Tensor:

@@ -1,5 +1,7 @@
-"""A trained network with the plan that prepares its input."""
+"""Trained networks with the plans that prepare their input."""
 
+import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,9 +10,10 @@ from numpy.typing import NDArray
 from safetensors.torch import load_file
 
 from lepton_monai.core.errors import InputError
+from lepton_monai.core.files import digest_of
 from lepton_monai.core.volume import Volume
 from lepton_monai.data.transforms import prepare
-from lepton_monai.inference.native import classes_on_grid
+from lepton_monai.inference.native import Probabilities, classes_on_grid
 from lepton_monai.inference.window import class_probabilities
 from lepton_monai.labels.labelset import Mask
 from lepton_monai.networks.build import build_network
@@ -19,22 +22,35 @@ from lepton_monai.plans.run import Run
 
 
 @dataclass(frozen=True, eq=False)
-class Model:
-    """A network, ready to predict.
-
-    Parameters
-    ----------
-    network
-        In evaluation mode, on `device`.
-    plan
-        That it was trained by.
-    device
-        Where it computes.
-    """
+class Member:
+    """One network of a model, in evaluation mode, with the plan that it was trained by."""
 
     network: torch.nn.Module
     plan: Plan
+
+
+@dataclass(frozen=True, eq=False)
+class Model:
+    """Networks that predict together, ready to do so.
+
+    Parameters
+    ----------
+    members
+        One, or one a fold: then the mean of their probabilities counts.
+    device
+        Where they compute.
+    digest
+        SHA-256 of the weights.
+    """
+
+    members: tuple[Member, ...]
     device: torch.device
+    digest: str
+
+    @property
+    def plan(self) -> Plan:
+        """Of the first network; all have its image and its classes."""
+        return self.members[0].plan
 
     def predict(self, volume: Volume) -> Mask:
         """Segment a volume on its own grid.
@@ -51,26 +67,44 @@ class Model:
         return Mask(self._classes(volume), volume.grid)
 
     def _classes(self, volume: Volume) -> NDArray[np.uint8]:
-        prepared = prepare(volume, None, self.plan)
-        probabilities = class_probabilities(self.network, prepared.image, self.plan, self.device)
-        return classes_on_grid(probabilities, prepared.grid, volume.grid)
+        found = [self._probabilities(member, volume) for member in self.members]
+        return classes_on_grid(found, volume.grid)
+
+    def _probabilities(self, member: Member, volume: Volume) -> Probabilities:
+        prepared = prepare(volume, None, member.plan.preparation)
+        array = class_probabilities(member.network, prepared.image, member.plan, self.device)
+        return Probabilities(array, prepared.grid)
 
 
-def load_model(run: Run, device: torch.device) -> Model:
-    """Load the newest whole checkpoint of a run.
+def load_model(runs: Sequence[Run], device: torch.device) -> Model:
+    """Load the newest whole checkpoint of each run.
 
     Raises
     ------
     InputError
-        There is none, it is damaged, or its weights don't fit the plan's network.
+        There is none, it is damaged, its weights don't fit the plan's network, or the runs are of
+        different tasks.
     """
+    members = tuple(_member(run, device) for run in runs)
+    tasks = {(member.plan.classes, member.plan.image) for member in members}
+    if len(tasks) > 1:
+        message = (
+            f"The folds of {runs[0].folder.parent} are of {len(tasks)} tasks: they can't predict together."
+        )
+        raise InputError(message)
+    digests = [digest_of(run.weights_path()) for run in runs]
+    digest = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    torch.set_num_threads(members[0].plan.training.threads)
+    return Model(members, device, digest)
+
+
+def _member(run: Run, device: torch.device) -> Member:
     plan = run.plan()
-    network = build_network(plan.network, len(plan.classes))
+    network = build_network(plan.network, len(plan.classes), plan.training.patch_size)
     path = run.weights_path()
     try:
         network.load_state_dict(load_file(path))
     except (RuntimeError, ValueError) as error:
         message = f"The weights of {run.folder} don't fit the network of its plan."
         raise InputError(message) from error
-    torch.set_num_threads(plan.training.threads)
-    return Model(network.eval().to(device), plan, device)
+    return Member(network.eval().to(device), plan)

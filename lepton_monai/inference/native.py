@@ -1,5 +1,8 @@
 """Back to the source grid: what the network said, at the centre of every source voxel."""
 
+from collections.abc import Sequence
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
@@ -10,15 +13,23 @@ SLAB_VOXELS = 2_000_000
 """Source voxels that are interpolated at once: bounds the memory, not the result."""
 
 
-def classes_on_grid(probabilities: torch.Tensor, network_grid: Grid, source: Grid) -> NDArray[np.uint8]:
-    """Interpolate class probabilities linearly and take the largest, slab by slab.
+@dataclass(frozen=True, eq=False)
+class Probabilities:
+    """What one network said: float32 ``(class, x, y, z)`` on its grid."""
+
+    array: torch.Tensor
+    grid: Grid
+
+
+def classes_on_grid(found: Sequence[Probabilities], source: Grid) -> NDArray[np.uint8]:
+    """Interpolate class probabilities linearly and take the largest of their mean, slab by slab.
 
     Parameters
     ----------
-    probabilities
-        float32 ``(class, x, y, z)`` on `network_grid`.
-    network_grid, source
-        Any two grids in patient space; a source voxel outside the network's grid takes its border.
+    found
+        Of each network, on any grid in patient space.
+    source
+        The grid of the mask; a voxel outside of a network's grid takes its border.
 
     Returns
     -------
@@ -27,21 +38,27 @@ def classes_on_grid(probabilities: torch.Tensor, network_grid: Grid, source: Gri
     """
     shape = source.shape
     classes = np.zeros(shape, dtype=np.uint8, order="F")
-    # Source index to network index: one affine, in float64 until the last step.
-    relation = np.linalg.inv(network_grid.affine) @ source.affine
     depth = max(1, SLAB_VOXELS // (shape[0] * shape[1]))
     for start in range(0, shape[2], depth):
-        stop = min(start + depth, shape[2])
-        place = _sampling_places(relation, shape, (start, stop), network_grid.shape)
-        sampled = torch.nn.functional.grid_sample(
-            probabilities[None],
-            place.to(probabilities.device)[None],
-            mode="bilinear",
-            padding_mode="border",
-            align_corners=True,
-        )[0]
-        classes[:, :, start:stop] = sampled.argmax(dim=0).to(torch.uint8).cpu().numpy()
+        slab = (start, min(start + depth, shape[2]))
+        sampled = _on_slab(found[0], source, slab)
+        for one in found[1:]:
+            sampled += _on_slab(one, source, slab)
+        classes[:, :, slice(*slab)] = sampled.argmax(dim=0).to(torch.uint8).cpu().numpy()
     return classes
+
+
+def _on_slab(one: Probabilities, source: Grid, slab: tuple[int, int]) -> torch.Tensor:
+    # Source index to network index: one affine, in float64 until the last step.
+    relation = np.linalg.inv(one.grid.affine) @ source.affine
+    place = _sampling_places(relation, source.shape, slab, one.grid.shape)
+    return torch.nn.functional.grid_sample(
+        one.array[None],
+        place.to(one.array.device)[None],
+        mode="bilinear",
+        padding_mode="border",
+        align_corners=True,
+    )[0]
 
 
 def _sampling_places(

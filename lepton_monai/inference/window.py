@@ -19,7 +19,7 @@ def class_probabilities(
     network
         In evaluation mode, on `device`.
     image
-        float32 ``(1, x, y, z)``, at least as large as the patch.
+        float32 ``(1, x, y, z)``; where it is smaller than the patch its border goes on.
     plan
         Patch, overlap, mirroring.
     device
@@ -42,6 +42,7 @@ def class_probabilities(
                 predictor=network,
                 overlap=plan.prediction.overlap,
                 mode="gaussian",
+                padding_mode="replicate",
             )
             if not isinstance(logits, torch.Tensor):
                 message = "a network with one output gives one tensor"

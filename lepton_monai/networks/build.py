@@ -1,67 +1,159 @@
 """Networks by name, each from its part of the plan."""
 
 from collections.abc import Callable
+from importlib import import_module
+from typing import Any
 
 import torch
-from monai.networks.nets import DynUNet, SegResNet, UNet
+from monai.networks.nets import (
+    UNETR,
+    AttentionUnet,
+    DynUNet,
+    MedNeXt,
+    SegResNet,
+    SwinUNETR,
+    UNet,
+    VNet,
+)
 
-from lepton_monai.plans.plan import NetworkPlan
+from lepton_monai.core.errors import ConfigError
+from lepton_monai.plans.plan import NetworkPlan, Triple
+
+MONAI_CLASS = "monai:"
+"""Before the name of any class of `monai.networks.nets`."""
 
 
-def build_unet(plan: NetworkPlan, classes: int) -> torch.nn.Module:
-    """MONAI's residual U-Net."""
+class SupervisedDynUNet(DynUNet):
+    """MONAI's DynUNet with its lower outputs as they are.
+
+    MONAI's own enlarges each to the full size for TorchScript; the loss needs them small.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor | list[torch.Tensor]:
+        """Return logits; in training a list, the full size first, each next one at half of it."""
+        out: torch.Tensor = self.output_block(self.skip_layers(x))
+        if self.training and self.deep_supervision:
+            return [out, *self.heads]
+        return out
+
+
+def _dynunet(plan: NetworkPlan, outputs: int, _: Triple) -> torch.nn.Module:
+    return SupervisedDynUNet(
+        spatial_dims=3,
+        in_channels=1,
+        out_channels=outputs,
+        kernel_size=plan.kernels,
+        strides=plan.strides,
+        upsample_kernel_size=plan.strides[1:],
+        filters=plan.channels,
+        norm_name=("INSTANCE", {"affine": True}),
+        deep_supervision=plan.supervised > 0,
+        deep_supr_num=max(plan.supervised, 1),
+    )
+
+
+def _unet(plan: NetworkPlan, outputs: int, _: Triple) -> torch.nn.Module:
     return UNet(
         spatial_dims=3,
         in_channels=1,
-        out_channels=classes + 1,
+        out_channels=outputs,
         channels=plan.channels,
-        strides=(2,) * (len(plan.channels) - 1),
+        strides=plan.strides[1:],  # type: ignore[arg-type] # MONAI takes one a side too
         num_res_units=1,
     )
 
 
-def build_dynunet(plan: NetworkPlan, classes: int) -> torch.nn.Module:
-    """MONAI's DynUNet, which is nnU-Net's network."""
-    levels = len(plan.channels)
-    return DynUNet(
+def _attention_unet(plan: NetworkPlan, outputs: int, _: Triple) -> torch.nn.Module:
+    return AttentionUnet(
         spatial_dims=3,
         in_channels=1,
-        out_channels=classes + 1,
-        kernel_size=[3] * levels,
-        strides=[1] + [2] * (levels - 1),
-        upsample_kernel_size=[2] * (levels - 1),
-        filters=plan.channels,
-        norm_name=("INSTANCE", {"affine": True}),
+        out_channels=outputs,
+        channels=plan.channels,
+        strides=plan.strides[1:],  # type: ignore[arg-type] # MONAI takes one a side too
     )
 
 
-def build_segresnet(plan: NetworkPlan, classes: int) -> torch.nn.Module:
-    """MONAI's SegResNet."""
+def _segresnet(plan: NetworkPlan, outputs: int, _: Triple) -> torch.nn.Module:
     return SegResNet(
         spatial_dims=3,
         in_channels=1,
-        out_channels=classes + 1,
+        out_channels=outputs,
         init_filters=plan.channels[0],
         blocks_down=(1,) * len(plan.channels),
         blocks_up=(1,) * (len(plan.channels) - 1),
     )
 
 
-NETWORKS: dict[str, Callable[[NetworkPlan, int], torch.nn.Module]] = {
-    "unet": build_unet,
-    "dynunet": build_dynunet,
-    "segresnet": build_segresnet,
+def _vnet(_: NetworkPlan, outputs: int, __: Triple) -> torch.nn.Module:
+    return VNet(spatial_dims=3, in_channels=1, out_channels=outputs)
+
+
+def _mednext(plan: NetworkPlan, outputs: int, _: Triple) -> torch.nn.Module:
+    return MedNeXt(spatial_dims=3, in_channels=1, out_channels=outputs, init_filters=plan.channels[0])
+
+
+def _swin_unetr(plan: NetworkPlan, outputs: int, _: Triple) -> torch.nn.Module:
+    width = max(12, plan.channels[0] // 12 * 12)  # a multiple of 12
+    return SwinUNETR(spatial_dims=3, in_channels=1, out_channels=outputs, feature_size=width)
+
+
+def _unetr(plan: NetworkPlan, outputs: int, patch_size: Triple) -> torch.nn.Module:
+    return UNETR(in_channels=1, out_channels=outputs, img_size=patch_size, feature_size=plan.channels[0])
+
+
+NETWORKS: dict[str, Callable[[NetworkPlan, int, Triple], torch.nn.Module]] = {
+    "dynunet": _dynunet,
+    "unet": _unet,
+    "attention_unet": _attention_unet,
+    "segresnet": _segresnet,
+    "vnet": _vnet,
+    "mednext": _mednext,
+    "swin_unetr": _swin_unetr,
+    "unetr": _unetr,
 }
 
+FACTORS: dict[str, int] = {"vnet": 16, "mednext": 16, "swin_unetr": 32, "unetr": 16}
+"""What every side of a patch must be a multiple of, where that is the network's and not the plan's."""
 
-def build_network(plan: NetworkPlan, classes: int) -> torch.nn.Module:
+
+def network_factor(plan: NetworkPlan) -> Triple:
+    """Return what every side of a patch must be a multiple of."""
+    fixed = FACTORS.get(plan.name)
+    return (fixed, fixed, fixed) if fixed else plan.factor
+
+
+def build_network(plan: NetworkPlan, classes: int, patch_size: Triple) -> torch.nn.Module:
     """Build a network with random weights from torch's own generator.
 
     Parameters
     ----------
     plan
-        Name and channels; each level but the first halves the grid.
+        Name, and channels, kernels and strides of its levels.
     classes
         Without the background, which is output 0.
+    patch_size
+        That it will be given: transformers are built for one size.
+
+    Raises
+    ------
+    ConfigError
+        There is no such network, or it can't be built so.
     """
-    return NETWORKS[plan.name](plan, classes)
+    try:
+        if plan.name.startswith(MONAI_CLASS):
+            return _by_class(plan.name.removeprefix(MONAI_CLASS), plan.arguments, classes + 1)
+        return NETWORKS[plan.name](plan, classes + 1, patch_size)
+    except (KeyError, TypeError, ValueError) as error:
+        message = (
+            f"The network `{plan.name}` can't be built ({error}). Known are {', '.join(NETWORKS)}, and "
+            f"`monai:CLASS` with its arguments under `network.arguments`."
+        )
+        raise ConfigError(message) from error
+
+
+def _by_class(name: str, arguments: dict[str, Any], outputs: int) -> torch.nn.Module:
+    found = getattr(import_module("monai.networks.nets"), name, None)
+    if not (isinstance(found, type) and issubclass(found, torch.nn.Module)):
+        message = f"MONAI has no network {name}"
+        raise TypeError(message)
+    return found(**{"spatial_dims": 3, "in_channels": 1, "out_channels": outputs, **arguments})

@@ -15,7 +15,7 @@ import torch
 from safetensors.torch import load_file
 
 from lepton_monai.core.errors import WeightsError
-from lepton_monai.plans.run import open_run
+from lepton_monai.plans.run import Run
 
 STATE_KEYS = (
     "state_dict",
@@ -67,7 +67,7 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     InputError
         A run without a finished checkpoint, or with a damaged one.
     """
-    file = _weights_file(path)
+    file = weights_file(path)
     head = _head_of(file)
     if head[8:9] == b"{":
         weights = _read_safetensors(file)
@@ -79,11 +79,20 @@ def read_weights(path: Path) -> dict[str, torch.Tensor]:
     return weights
 
 
-def _weights_file(path: Path) -> Path:
+def weights_file(path: Path) -> Path:
+    """Return the file that holds the weights of a file, a bundle or a run.
+
+    Raises
+    ------
+    WeightsError
+        The folder holds none.
+    InputError
+        A run without a finished checkpoint, or with a damaged one.
+    """
     if not path.is_dir():
         return path
     if (path / "checkpoints").is_dir():
-        return open_run(path).weights_path()
+        return Run(path).weights_path()
     for name in BUNDLE_FILES:
         if (path / name).is_file():
             return path / name

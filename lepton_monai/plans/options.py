@@ -1,13 +1,13 @@
 """What a user may fix of a plan."""
 
-from dataclasses import dataclass
-
-from lepton_monai.plans.plan import Precision, Triple
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
 class PlanOptions:
-    """Values given by the user; None: the plan chooses.
+    """Values given by the user.
 
     Parameters
     ----------
@@ -15,18 +15,14 @@ class PlanOptions:
         For the whole training, from its start to its last validation.
     seed
         Of initialisation, patches and chance.
-    network
-        Name in the registry.
+    given
+        Values of the plan by their dotted names, such as ``training.batch_size``; the plan chooses the
+        others.
+    origins
+        Who gave a value, by its name, where it wasn't the user.
     """
 
     minutes: float
     seed: int
-    network: str
-    spacing_mm: tuple[float, float, float] | None = None
-    patch_size: Triple | None = None
-    channels: tuple[int, ...] | None = None
-    batch_size: int | None = None
-    steps: int | None = None
-    learning_rate: float | None = None
-    precision: Precision | None = None
-    mirror: bool | None = None
+    given: Mapping[str, Any] = field(default_factory=dict)
+    origins: Mapping[str, str] = field(default_factory=dict)

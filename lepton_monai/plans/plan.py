@@ -5,6 +5,7 @@ data, seed and thread count gives the same bytes. What was measured with a clock
 the precision) is frozen here, so that time never decides a result.
 """
 
+from collections.abc import Mapping
 from dataclasses import asdict, field
 from pathlib import Path
 from typing import Any, Literal
@@ -16,11 +17,14 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 from lepton_monai.core.errors import ConfigError
 from lepton_monai.core.files import write_text
 
-SCHEMA = 1
+SCHEMA = 2
 _STRICT = ConfigDict(extra="forbid")
 
 Triple = tuple[int, int, int]
+Spacing = tuple[float, float, float]
 Precision = Literal["float32", "bfloat16", "float16"]
+Optimizer = Literal["adamw", "sgd"]
+Schedule = Literal["polynomial", "cosine"]
 
 
 @checked_dataclass(frozen=True, config=_STRICT)
@@ -54,47 +58,81 @@ class IntensityPlan:
 class PreparationPlan:
     """From a source volume to the network's grid."""
 
-    spacing_mm: tuple[float, float, float]
+    spacing_mm: Spacing
     intensity: IntensityPlan
 
 
 @checked_dataclass(frozen=True, config=_STRICT)
 class NetworkPlan:
-    """Which network, by its name in the registry."""
+    """Which network, by its name in the registry, and its shape level by level.
+
+    A level has its number of channels, its kernel, and the stride that leads to it; the first stride is
+    1. `supervised` outputs below the full resolution are trained too. `arguments` go to a class that is
+    named as ``monai:CLASS``. `weights_sha256` is of the file that a training starts from; empty: random.
+    """
 
     name: str
     channels: tuple[int, ...]
+    kernels: tuple[Triple, ...]
+    strides: tuple[Triple, ...]
+    supervised: int = 0
+    arguments: dict[str, Any] = field(default_factory=dict)
+    weights_sha256: str = ""
+
+    @property
+    def factor(self) -> Triple:
+        """What every side of a patch must be a multiple of."""
+        x, y, z = (1, 1, 1)
+        for stride in self.strides:
+            x, y, z = x * stride[0], y * stride[1], z * stride[2]
+        return x, y, z
 
 
 @checked_dataclass(frozen=True, config=_STRICT)
 class AugmentationPlan:
-    """Probabilities and strengths of the random transforms."""
+    """Probabilities and strengths of the random transforms; an angle per axis, in radians."""
 
     flip_axes: tuple[int, ...]
-    affine_probability: float
-    rotation_rad: float
-    zoom: float
+    rotation_probability: float
+    rotation_rad: Spacing
+    zoom_probability: float
+    zoom: tuple[float, float]
     noise_probability: float
-    intensity_probability: float
+    blur_probability: float
+    brightness_probability: float
+    contrast_probability: float
+    low_resolution_probability: float
     gamma_probability: float
 
 
 @checked_dataclass(frozen=True, config=_STRICT)
 class TrainingPlan:
-    """How the network is trained."""
+    """How the network is trained.
+
+    What came from other weights learns with `pretrained_rate` times the rate; parameters whose names fit a
+    pattern of `frozen` stay as they are.
+    """
 
     patch_size: Triple
     batch_size: int
     steps: int
+    loss: str
+    optimizer: Optimizer
+    schedule: Schedule
     learning_rate: float
     weight_decay: float
     warm_up_steps: int
     average_decay: float
+    clip_norm: float
     foreground_share: float
     precision: Precision
+    channels_last: bool
+    compiled: bool
     threads: int
     seed: int
     augmentation: AugmentationPlan
+    pretrained_rate: float = 1.0
+    frozen: tuple[str, ...] = ()
 
 
 @checked_dataclass(frozen=True, config=_STRICT)
@@ -121,8 +159,12 @@ class Plan:
 
 def write_plan(plan: Plan, path: Path) -> None:
     """Write a plan as YAML."""
-    text = yaml.safe_dump(_plain(asdict(plan)), sort_keys=False, width=99, allow_unicode=True)
-    write_text(path, text)
+    write_text(path, plan_text(plan))
+
+
+def plan_text(plan: Plan) -> str:
+    """Return a plan as YAML."""
+    return yaml.safe_dump(_plain(asdict(plan)), sort_keys=False, width=99, allow_unicode=True)
 
 
 def read_plan(path: Path) -> Plan:
@@ -134,19 +176,57 @@ def read_plan(path: Path) -> Plan:
         The file can't be read, has values that don't fit, or another schema version.
     """
     try:
-        content = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, ValueError, yaml.YAMLError) as error:
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
         message = f"The plan {path} can't be read: {error}."
+        raise ConfigError(message) from error
+    return plan_from(text, f"The plan {path}")
+
+
+def plan_from(text: str, what: str) -> Plan:
+    """Read a plan from its YAML; `what` names it in messages.
+
+    Raises
+    ------
+    ConfigError
+        It is no YAML, has values that don't fit, or another schema version.
+    """
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        message = f"{what} can't be read: {error}."
         raise ConfigError(message) from error
     version = content.get("schema_version") if isinstance(content, dict) else None
     if version != SCHEMA:
-        message = f"The plan {path} has schema version {version}; this version reads {SCHEMA}."
+        message = f"{what} has schema version {version}; this version reads {SCHEMA}."
         raise ConfigError(message)
+    return _checked(content, what)
+
+
+def with_values(plan: Plan, values: Mapping[str, Any]) -> Plan:
+    """Put values into a plan by their dotted names, such as ``training.batch_size``.
+
+    Raises
+    ------
+    ConfigError
+        A name or a value doesn't fit.
+    """
+    content = _plain(asdict(plan))
+    for name, value in values.items():
+        *sections, key = name.split(".")
+        section = content
+        for one in sections:
+            section = section[one]
+        section[key] = value
+    return _checked(content, "What the config gives under `plan`")
+
+
+def _checked(content: Any, what: str) -> Plan:
     try:
         return TypeAdapter(Plan).validate_python(content)
     except ValidationError as error:
         problems = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()]
-        message = f"The plan {path} has {len(problems)} mistakes: {'; '.join(problems)}."
+        message = f"{what} has {len(problems)} mistakes: {'; '.join(problems)}."
         raise ConfigError(message) from error
 
 

@@ -12,6 +12,9 @@ from lepton_monai.core.errors import InputError
 from lepton_monai.core.files import digest_of, write_json
 from lepton_monai.plans.plan import Plan, read_plan
 
+FOLD = "fold_"
+"""Before the number of a fold: the folders of the runs of all folds."""
+
 
 @dataclass(frozen=True)
 class Run:
@@ -45,6 +48,11 @@ class Run:
         """Step, loss and validation Dice, as CSV."""
         return self.folder / "log.csv"
 
+    @property
+    def checkpoints_folder(self) -> Path:
+        """One folder a checkpoint: the two newest of a running training, the last of a finished one."""
+        return self.folder / "checkpoints"
+
     def evaluation_folder(self, side: str) -> Path:
         """Where the figures of one side of the split are kept."""
         return self.folder / "evaluation" / side
@@ -61,31 +69,33 @@ class Run:
         InputError
             There is none, or its digest isn't the one that was written with it.
         """
-        folders = sorted((self.folder / "checkpoints").glob("step-*/state.json"))
+        folders = sorted(self.checkpoints_folder.glob("step-*/state.json"))
         if not folders:
             message = f"The run {self.folder} has no finished checkpoint: train it first."
             raise InputError(message)
         state = json.loads(folders[-1].read_text(encoding="utf-8"))
         weights = folders[-1].with_name("weights.safetensors")
-        if digest_of(weights) != state["weights_sha256"]:
+        if digest_of(weights) != state["sha256"][weights.name]:
             message = f"The weights {weights} are damaged: their digest differs from the record."
             raise InputError(message)
         return weights
 
 
-def open_run(folder: Path) -> Run:
-    """Open the folder of a run.
+def open_runs(folder: Path) -> tuple[Run, ...]:
+    """Open the folder of a run, or of the runs of all folds.
 
     Raises
     ------
     InputError
         It is none.
     """
-    run = Run(folder)
-    if not run.plan_path.is_file():
+    if Run(folder).plan_path.is_file():
+        return (Run(folder),)
+    folds = [Run(path) for path in sorted(folder.glob(f"{FOLD}*")) if Run(path).plan_path.is_file()]
+    if not folds:
         message = f"{folder} is no run: it has no plan.yaml. `lepton train` makes runs."
         raise InputError(message)
-    return run
+    return tuple(folds)
 
 
 def write_split(run: Run, split: Split, rule: Mapping[str, Any], digests: Mapping[str, str]) -> None:

@@ -1,10 +1,32 @@
-"""Devices by name, and who makes patches for them."""
+"""Devices by name, what they can bear, and who makes patches for them."""
 
 import os
+from contextlib import suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
 
 import torch
 
 from lepton_monai.core.errors import ConfigError, DeviceError
+
+_CGROUP_MEMORY = Path("/sys/fs/cgroup/memory.max")
+
+
+@dataclass(frozen=True)
+class Machine:
+    """What a plan has to fit.
+
+    Parameters
+    ----------
+    kind
+        What computes.
+    memory_gb
+        Of the GPU; of the machine where the CPU computes.
+    """
+
+    kind: Literal["cpu", "gpu"]
+    memory_gb: float
 
 
 def choose_device(name: str) -> torch.device:
@@ -30,6 +52,24 @@ def choose_device(name: str) -> torch.device:
         message = "There is no device `mps` here."
         raise DeviceError(message)
     return torch.device(name)
+
+
+def machine_of(device: torch.device) -> Machine:
+    """Measure the memory that a training may use."""
+    if device.type == "cuda":
+        return Machine("gpu", torch.cuda.get_device_properties(device).total_memory / 1e9)
+    kind: Literal["cpu", "gpu"] = "cpu" if device.type == "cpu" else "gpu"
+    return Machine(kind, _main_memory_gb())
+
+
+def _main_memory_gb() -> float:
+    """Return the memory of the machine, or of the part of it that a container may use."""
+    if not hasattr(os, "sysconf"):  # Windows
+        return 8.0
+    most = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES")
+    with suppress(OSError, ValueError):  # no cgroup, or no limit
+        most = min(most, int(_CGROUP_MEMORY.read_text(encoding="ascii")))
+    return most / 1e9
 
 
 def usual_workers(device: torch.device) -> int:

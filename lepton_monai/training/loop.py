@@ -1,181 +1,152 @@
 """The training loop, in reading order."""
 
-import copy
-from collections.abc import Callable, Iterator, Sequence
+import signal
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
-from lepton_monai.core.errors import InputError
-from lepton_monai.data.sampler import PatchDataset
-from lepton_monai.data.transforms import Prepared
-from lepton_monai.networks.build import build_network
-from lepton_monai.plans.plan import Plan, Precision, TrainingPlan
-from lepton_monai.training.losses import dice_cross_entropy
-from lepton_monai.training.seeds import deterministic, seeded
+from lepton_monai.core.errors import InputError, StoppedError
+from lepton_monai.data.cache import CachedCase
+from lepton_monai.data.sampler import PatchDataset, Share
+from lepton_monai.plans.plan import Plan
+from lepton_monai.training.ranks import any_rank
+from lepton_monai.training.training import Training, learning_rate
 
 LOG_EVERY = 50
 """Steps over which the loss in the log is averaged."""
 
-PRECISIONS: dict[Precision, torch.dtype] = {
-    "float32": torch.float32,
-    "bfloat16": torch.bfloat16,
-    "float16": torch.float16,
-}
+CHECKPOINT_SECONDS = 300.0
+"""What a kill may cost."""
 
 
 @dataclass(frozen=True)
-class Progressed:
-    """Where a training is.
+class Feeding:
+    """Where patches are computed on, and who makes them.
 
     Parameters
     ----------
-    step
-        Steps done.
-    loss
-        Mean over the last `LOG_EVERY` steps.
-    learning_rate
-        Of the last step.
-    """
-
-    step: int
-    loss: float
-    learning_rate: float
-
-
-def train_network(
-    cases: Sequence[Prepared],
-    plan: Plan,
-    device: torch.device,
-    workers: int,
-    on_progress: Callable[[Progressed, torch.nn.Module], None],
-) -> torch.nn.Module:
-    """Train a network by a plan from random weights.
-
-    Parameters
-    ----------
-    cases
-        The training cases; nothing else is seen.
-    plan
-        Every number.
     device
-        Where to compute.
+        Of the network.
     workers
         Processes that make patches; they change the speed, never the result.
-    on_progress
-        Told after every `LOG_EVERY` steps and after the last, with the averaged network.
+    rank, ranks
+        Of this process among those that train one network.
+    """
 
-    Returns
-    -------
-    network
-        With the running average of the weights, which is the model.
+    device: torch.device
+    workers: int = 0
+    rank: int = 0
+    ranks: int = 1
+
+
+def run_training(
+    training: Training,
+    cases: Mapping[str, CachedCase],
+    feeding: Feeding,
+    *,
+    on_log: Callable[[Training], None],
+    on_checkpoint: Callable[[Training], None],
+) -> None:
+    """Train from where a training is to its last step.
+
+    Parameters
+    ----------
+    training
+        At any step.
+    cases
+        The training cases by their names; nothing else is seen.
+    feeding
+        Device and processes.
+    on_log
+        Told every `LOG_EVERY` steps and after the last.
+    on_checkpoint
+        Told every `CHECKPOINT_SECONDS`, and before an early end.
 
     Raises
     ------
     InputError
-        The loss became NaN or infinite.
+        The loss became NaN or infinite; the checkpoint holds the state before that step.
+    StoppedError
+        SIGTERM, SIGINT or SIGUSR1 came; the checkpoint holds the state after the last step.
     """
-    training = plan.training
-    with deterministic(training.threads), seeded(training.seed):
-        # 1. The network, and its running average.
-        network = build_network(plan.network, len(plan.classes)).to(device).train()
-        average = copy.deepcopy(network).eval()
-        # 2. What moves it.
-        optimizer = torch.optim.AdamW(
-            network.parameters(), lr=training.learning_rate, weight_decay=training.weight_decay
-        )
-        stepper = Stepper(network, optimizer, training.precision, device)
-        losses: list[float] = []
-        # 3. Patches, in an order that the seed alone decides.
-        for step, (image, label) in enumerate(batches(cases, training, device, workers)):
-            rate = learning_rate(training, step)
-            for group in optimizer.param_groups:
-                group["lr"] = rate
-            # 4. One step.
-            losses.append(stepper.step(image, label))
-            if not np.isfinite(losses[-1]):
-                message = f"The loss is {losses[-1]} at step {step + 1}: a smaller learning rate?"
-                raise InputError(message)
-            _move_average(average, network, min(training.average_decay, (step + 1) / (step + 10)))
-            # 5. Word of it.
-            if (step + 1) % LOG_EVERY == 0 or step + 1 == training.steps:
-                mean = float(np.mean(losses[-LOG_EVERY:]))
-                on_progress(Progressed(step + 1, mean, rate), average)
-    return average
+    total = training.plan.training.steps
+    kept_at = time.monotonic()
+    with _told_to_stop() as stop:
+        # 1. Patches, in an order that the seed alone decides.
+        for image, label in batches(list(cases.values()), training.plan, feeding, training.step):
+            # 2. One step.
+            loss = training.advance(image, label)
+            if not np.isfinite(loss):
+                on_checkpoint(training)
+                raise InputError(_not_finite(training, cases, feeding, loss))
+            # 3. Word of it.
+            training.losses.append(loss)
+            if training.step % LOG_EVERY == 0 or training.step == total:
+                rate = learning_rate(training.plan.training, training.step - 1)
+                training.log.append((training.step, float(np.mean(training.losses)), rate))
+                training.losses.clear()
+                on_log(training)
+            # 4. What a kill can't take.
+            if any_rank(bool(stop), feeding.device) and training.step < total:
+                on_checkpoint(training)
+                message = f"Stopped at step {training.step} of {total}; --resume goes on from there."
+                raise StoppedError(message, stop[0] if stop else signal.SIGTERM)
+            if time.monotonic() - kept_at > CHECKPOINT_SECONDS and training.step < total:
+                on_checkpoint(training)
+                kept_at = time.monotonic()
 
 
 def batches(
-    cases: Sequence[Prepared], training: TrainingPlan, device: torch.device, workers: int
+    cases: Sequence[CachedCase], plan: Plan, feeding: Feeding, first_step: int = 0
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield image and label ``(n, 1, x, y, z)`` of every step, on the device."""
-    on_gpu = device.type == "cuda"
+    """Yield image and label ``(n, 1, x, y, z)`` of every step that is left, on the device."""
+    on_gpu = feeding.device.type == "cuda"
     loader = DataLoader(
-        PatchDataset(cases, training),
-        batch_size=training.batch_size,
-        num_workers=workers,
+        PatchDataset(cases, plan, Share(first_step, feeding.rank, feeding.ranks)),
+        batch_size=plan.training.batch_size,
+        num_workers=feeding.workers,
         pin_memory=on_gpu,
-        persistent_workers=workers > 0,
+        persistent_workers=feeding.workers > 0,
+        # Its own, or it would draw from the generator that a resumed training wants as it was.
+        generator=torch.Generator(),
     )
     for image, label in loader:
-        yield image.to(device, non_blocking=on_gpu), label.to(device, non_blocking=on_gpu)
-
-
-def learning_rate(training: TrainingPlan, step: int) -> float:
-    """Return the rate of a step: a linear warm-up, then a polynomial fall to zero (power 0.9)."""
-    if step < training.warm_up_steps:
-        return training.learning_rate * (step + 1) / training.warm_up_steps
-    left = 1.0 - step / training.steps
-    return float(training.learning_rate * left**0.9)
-
-
-class Stepper:
-    """One optimizer step in the plan's precision.
-
-    Parameters
-    ----------
-    network, optimizer
-        What is trained, and how.
-    precision
-        Of the forward pass; float16 scales the loss against underflow.
-    device
-        Of all tensors.
-    """
-
-    def __init__(
-        self,
-        network: torch.nn.Module,
-        optimizer: torch.optim.Optimizer,
-        precision: Precision,
-        device: torch.device,
-    ) -> None:
-        self._network = network
-        self._optimizer = optimizer
-        self._loss = dice_cross_entropy()
-        self._autocast = torch.autocast(
-            device.type, dtype=PRECISIONS[precision], enabled=precision != "float32"
+        yield (
+            image.to(feeding.device, non_blocking=on_gpu),
+            label.to(feeding.device, non_blocking=on_gpu),
         )
-        self._scaler = torch.GradScaler(device.type, enabled=precision == "float16")
-
-    def step(self, image: torch.Tensor, label: torch.Tensor) -> float:
-        """Move the network by one batch and return the loss."""
-        self._optimizer.zero_grad(set_to_none=True)
-        with self._autocast:
-            logits = self._network(image)
-        loss = self._loss(logits.float(), label)
-        self._scaler.scale(loss).backward()
-        self._scaler.unscale_(self._optimizer)
-        torch.nn.utils.clip_grad_norm_(self._network.parameters(), max_norm=12.0)
-        self._scaler.step(self._optimizer)
-        self._scaler.update()
-        return float(loss.detach())
 
 
-def _move_average(average: torch.nn.Module, network: torch.nn.Module, decay: float) -> None:
-    """Move the running average of the weights a little towards the network."""
-    with torch.no_grad():
-        for kept, new in zip(average.parameters(), network.parameters(), strict=True):
-            kept.lerp_(new, 1.0 - decay)
-        for held, current in zip(average.buffers(), network.buffers(), strict=True):
-            held.copy_(current)
+def _not_finite(training: Training, cases: Mapping[str, CachedCase], feeding: Feeding, loss: float) -> str:
+    share = Share(training.step, feeding.rank, feeding.ranks)
+    dataset = PatchDataset(list(cases.values()), training.plan, share)
+    numbers = {dataset.case_number(place) for place in range(training.plan.training.batch_size)}
+    names = [name for number, name in enumerate(cases) if number in numbers]
+    return (
+        f"The loss is {loss} at step {training.step + 1}, on patches of {', '.join(names)}. The state "
+        "before it is kept. A smaller learning rate (plan.training.learning_rate)?"
+    )
+
+
+@contextmanager
+def _told_to_stop() -> Iterator[list[int]]:
+    """Note a signal instead of dying of it, so that the step in hand is finished and kept."""
+    asked: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    signals = [signal.SIGTERM, signal.SIGINT]
+    if hasattr(signal, "SIGUSR1"):  # SLURM sends it before the time is up; Windows has none
+        signals.append(signal.SIGUSR1)
+    before = {one: signal.signal(one, lambda number, _: asked.append(number)) for one in signals}
+    try:
+        yield asked
+    finally:
+        for one, handler in before.items():
+            signal.signal(one, handler)

@@ -1,17 +1,15 @@
-"""From the fingerprint, the device and the time at hand to a plan, each value with its reason."""
+"""From the fingerprint, the machine and the time at hand to a plan, each value with its reason."""
 
-import time
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
-from itertools import islice
+from typing import Any
 
 import numpy as np
-import torch
 
 from lepton_monai.core.errors import InputError
 from lepton_monai.data.fingerprint import Fingerprint
-from lepton_monai.data.transforms import Prepared
-from lepton_monai.networks.build import build_network
+from lepton_monai.networks.build import network_factor
 from lepton_monai.plans.options import PlanOptions
 from lepton_monai.plans.plan import (
     SCHEMA,
@@ -20,31 +18,61 @@ from lepton_monai.plans.plan import (
     IntensityPlan,
     NetworkPlan,
     Plan,
-    Precision,
     PredictionPlan,
     PreparationPlan,
+    Spacing,
     TrainingPlan,
     Triple,
+    with_values,
 )
-from lepton_monai.training.loop import Stepper, batches
-from lepton_monai.training.seeds import deterministic, seeded
+from lepton_monai.training.devices import Machine
+from lepton_monai.training.shape import FLAT, Shape, divisible, levels, memory_gb, network_shape
 
-PATCH_VOXELS = {"cpu": 49_152, "cuda": 884_736}
-"""A patch that two cores step through in a third of a second; 96^3 on a GPU."""
+FEWEST_PATCHES, MOST_PATCHES = 2, 12
+"""Of a step: batch Dice wants more than one, and many steps teach more than a few large ones."""
 
-BATCH_VOXELS = {"cpu": 196_608, "cuda": 1_769_472}
-CHANNELS: dict[str, list[tuple[int, ...]]] = {
-    "cpu": [(32, 64, 128, 256), (16, 32, 64, 128)],
-    "cuda": [(32, 64, 128, 256, 320)],
+
+@dataclass(frozen=True)
+class Rung:
+    """One size of training: channels of the first level, and voxels of a patch, of which a step has two."""
+
+    width: int
+    patch_voxels: int
+
+    def batch_size(self, patch_size: Triple) -> int:
+        """Return more patches a step where a whole image is smaller than the patch that could be had."""
+        whole = 2 * self.patch_voxels // int(np.prod(patch_size))
+        return int(np.clip(whole, FEWEST_PATCHES, MOST_PATCHES))
+
+
+LADDERS: dict[str, tuple[Rung, ...]] = {
+    "cpu": (
+        Rung(32, 65_536),
+        Rung(24, 65_536),
+        Rung(16, 65_536),
+        Rung(16, 32_768),
+        Rung(8, 32_768),
+    ),
+    "gpu": (
+        Rung(32, 6_291_456),
+        Rung(32, 4_194_304),
+        Rung(32, 2_097_152),
+        Rung(32, 1_048_576),
+        Rung(32, 524_288),
+        Rung(32, 262_144),
+        Rung(16, 262_144),
+    ),
 }
-"""Widths that are tried, the widest first; all of one kind halve the grid equally often."""
+"""From the heaviest to the lightest; the first that memory and time can bear is taken."""
 
-FEWEST_STEPS = 1500
-"""A wider network is worth it only with at least so many steps: docs/decisions/0001."""
+MEMORY_SHARE = 0.8
+"""Of the memory; the rest is for what else lies there."""
 
-MEASURED_STEPS = 4
-MIRROR_SECONDS = 20.0
-"""Mirrored prediction takes eight times as long; it pays where it stays below this for a case."""
+MOST_PATCHES_A_CASE = 64
+"""An image of more patches than this is looked at more coarsely: the patch must see its context."""
+
+LATERAL = re.compile(r"(^|[^a-z])(left|right|l|r|lt|rt|links|rechts|sin|dex)([^a-z]|$)", re.IGNORECASE)
+"""Names of classes that a mirror would exchange."""
 
 
 @dataclass(frozen=True)
@@ -55,182 +83,196 @@ class Task:
     classes: tuple[str, ...]
 
 
-def draft_plan(task: Task, found: Fingerprint, options: PlanOptions, device: torch.device) -> Plan:
+@dataclass(frozen=True)
+class Draft:
+    """A plan that wants a clock.
+
+    Parameters
+    ----------
+    plan
+        For the heaviest of the rungs.
+    found, options
+        What it was made from.
+    rungs
+        What the memory can bear, the heaviest first.
+    """
+
+    plan: Plan
+    found: Fingerprint
+    options: PlanOptions
+    rungs: tuple[Rung, ...]
+
+
+def draft_plan(task: Task, found: Fingerprint, options: PlanOptions, machine: Machine) -> Draft:
     """Choose everything that needs no clock.
 
     Raises
     ------
     InputError
-        The training cases have more than one unit.
+        The training cases have more than one unit, or the patch that was given doesn't fit the network.
+    ConfigError
+        A value that was given doesn't fit.
     """
     if len(found.units) != 1:
         message = f"The training images have different units: {', '.join(found.units)}."
         raise InputError(message)
-    kind = "cuda" if device.type == "cuda" else "cpu"
-    channels = options.channels or CHANNELS[kind][0]
-    spacing = options.spacing_mm or _rounded(found.spacing_mm)
-    patch = options.patch_size or patch_size(found.extent_mm, spacing, PATCH_VOXELS[kind], channels)
-    _require_divisible(patch, channels)
-    batch = options.batch_size or int(np.clip(BATCH_VOXELS[kind] // np.prod(patch), 2, 16))
-    intensity, why = _intensity(task.image, found)
+    ladder = LADDERS[machine.kind]
+    spacing, why_spacing = _spacing(found, ladder[0])
+    spacing = tuple(options.given.get("preparation.spacing_mm", spacing))
+    intensity, why_intensity = _intensity(task.image, found)
+    flips, why_flips = _flips(task.classes)
     reasons = {
-        "preparation.spacing_mm": _why(options.spacing_mm, "the median of the training images"),
-        "preparation.intensity": why,
-        "training.patch_size": _why(
-            options.patch_size, f"the median image, scaled to {PATCH_VOXELS[kind]} voxels"
-        ),
-        "training.batch_size": _why(options.batch_size, f"about {BATCH_VOXELS[kind]} voxels a step"),
-        "training.learning_rate": _why(options.learning_rate, "AdamW's for short trainings"),
+        "preparation.spacing_mm": why_spacing,
+        "preparation.intensity": why_intensity,
+        "training.loss": "Dice over the batch and cross-entropy; nnU-Net's",
+        "training.optimizer": "reaches in short trainings what SGD needs long ones for",
+        "training.foreground_share": "half of the patches: of a batch of two one",
+        "training.augmentation.flip_axes": why_flips,
     }
-    return Plan(
+    plan = Plan(
         schema_version=SCHEMA,
         classes=task.classes,
         image=task.image,
         preparation=PreparationPlan(spacing_mm=spacing, intensity=intensity),
-        network=NetworkPlan(name=options.network, channels=channels),
-        training=TrainingPlan(
-            patch_size=patch,
-            batch_size=batch,
-            steps=options.steps or 1,
-            learning_rate=options.learning_rate or 2e-3,
-            weight_decay=1e-2,
-            warm_up_steps=20,
-            average_decay=0.99,
-            foreground_share=0.5,
-            precision=options.precision or "float32",
-            threads=torch.get_num_threads(),
-            seed=options.seed,
-            augmentation=AugmentationPlan(
-                flip_axes=(0, 1, 2),
-                affine_probability=0.2,
-                rotation_rad=0.26,
-                zoom=0.15,
-                noise_probability=0.15,
-                intensity_probability=0.3,
-                gamma_probability=0.15,
-            ),
-        ),
-        prediction=PredictionPlan(overlap=0.5, mirror_axes=()),
+        network=NetworkPlan(name="dynunet", channels=(), kernels=(), strides=()),
+        training=_training(options.seed, spacing, flips),
+        prediction=PredictionPlan(overlap=0.5, mirror_axes=flips),
         reasons=reasons,
     )
+    rungs = _fitting_rungs(Draft(plan, found, options, ladder), machine)
+    draft = Draft(plan, found, options, rungs)
+    return replace(draft, plan=on_rung(draft, rungs[0]))
 
 
-def measured_plan(
-    draft: Plan,
-    options: PlanOptions,
-    cases: Sequence[Prepared],
-    device: torch.device,
-    seconds_left: float,
-    validation_cases: int,
-) -> Plan:
-    """Measure a step once and freeze what follows from it: precision, mirroring, steps.
+def _fitting_rungs(draft: Draft, machine: Machine) -> tuple[Rung, ...]:
+    """Return the rungs that the memory can bear; at least the lightest."""
+    bytes_a_value = 4 if machine.kind == "cpu" else 2
+    most = machine.memory_gb * MEMORY_SHARE
+    rungs = tuple(rung for rung in draft.rungs if _memory_gb(draft, rung, bytes_a_value) <= most)
+    return rungs or draft.rungs[-1:]
 
-    Parameters
-    ----------
-    draft
-        With everything else.
-    options
-        Values given by the user win.
-    cases
-        Prepared training cases.
-    device
-        Where it will be trained.
-    seconds_left
-        For training and validation.
-    validation_cases
-        That are predicted in that time too.
-    """
-    began = time.perf_counter()
-    kind = "cuda" if device.type == "cuda" else "cpu"
-    widths = [options.channels] if options.channels else CHANNELS[kind]
-    pace = _pace(draft, widths[-1], options, cases, device)
-    for channels in widths[:-1]:
-        wider = _pace(draft, channels, options, cases, device)
-        if seconds_left / wider.seconds >= FEWEST_STEPS:
-            pace = wider
-            break
-    step = pace.seconds
-    windows = max(1.0, float(np.median([case.image.numel() for case in cases])) * 8)
-    windows /= float(np.prod(draft.training.patch_size))
-    case_seconds = step / 3 / draft.training.batch_size * windows
-    mirrored = options.mirror if options.mirror is not None else case_seconds * 8 < MIRROR_SECONDS
-    validation = validation_cases * case_seconds * (8 if mirrored else 1)
-    left = seconds_left - (time.perf_counter() - began) - validation
-    steps = options.steps or max(50, int(left / step))
-    training = replace(
-        draft.training,
-        precision=pace.precision,
-        steps=steps,
-        warm_up_steps=min(draft.training.warm_up_steps, steps // 10 + 1),
-        average_decay=min(draft.training.average_decay, 1.0 - 10.0 / (steps + 10)),
+
+def _memory_gb(draft: Draft, rung: Rung, bytes_a_value: int) -> float:
+    shape = _shape(draft, rung)
+    return memory_gb(shape, rung.batch_size(shape.patch_size), bytes_a_value)
+
+
+def on_rung(draft: Draft, rung: Rung) -> Plan:
+    """Return the plan with network, patch and batch of a rung; values given by the user win."""
+    plan, options = draft.plan, draft.options
+    shape = _shape(draft, rung)
+    voxels = int(np.prod(shape.patch_size))
+    is_dynunet = options.given.get("network.name", plan.network.name) == "dynunet"
+    network = replace(
+        plan.network,
+        channels=shape.channels,
+        kernels=shape.kernels,
+        strides=shape.strides,
+        supervised=max(0, min(len(shape.channels) - 2, 3)) if is_dynunet else 0,
     )
-    reasons = draft.reasons | {
-        "network.channels": _why(
-            options.channels, f"the widest with {FEWEST_STEPS} steps in the time, or the narrowest"
-        ),
-        "training.precision": _why(options.precision, f"the fastest step measured: {pace.measured}"),
-        "training.steps": _why(
-            options.steps, f"{left:.0f} s at {step:.3f} s a step, measured on this machine"
-        ),
-        "prediction.mirror_axes": _why(
-            options.mirror, f"a case would take about {case_seconds * 8:.0f} s with mirroring"
-        ),
+    batch_size = rung.batch_size(shape.patch_size)
+    training = replace(plan.training, patch_size=shape.patch_size, batch_size=batch_size)
+    reasons = plan.reasons | {
+        "network.channels": f"{rung.width} on the first level, twice as many on each next one",
+        "network.kernels": "1 along an axis whose voxels are twice as long as the shortest",
+        "network.strides": "axes are halved down to 4 voxels, coarse ones later",
+        "network.supervised": "lower outputs are trained too: weights 1, 1/2, 1/4, ...",
+        "training.patch_size": f"the median image in {voxels} voxels; {rung.patch_voxels} were aimed at",
+        "training.batch_size": f"{FEWEST_PATCHES}, more where whole images are small for this machine",
     }
-    axes = training.augmentation.flip_axes if mirrored else ()
-    prediction = PredictionPlan(overlap=draft.prediction.overlap, mirror_axes=axes)
-    network = replace(draft.network, channels=pace.channels)
-    return replace(draft, network=network, training=training, prediction=prediction, reasons=reasons)
+    full = with_values(replace(plan, network=network, training=training), options.given)
+    _require_divisible(full)
+    given = dict.fromkeys(options.given, "given by the user") | dict(options.origins)
+    return replace(full, reasons=reasons | given)
 
 
-@dataclass(frozen=True)
-class _Pace:
-    """How fast a width steps in its fastest precision, and all that was measured, as text."""
-
-    channels: tuple[int, ...]
-    precision: Precision
-    seconds: float
-    measured: str
-
-
-def _pace(
-    draft: Plan,
-    channels: tuple[int, ...],
-    options: PlanOptions,
-    cases: Sequence[Prepared],
-    device: torch.device,
-) -> _Pace:
-    plan = replace(draft, network=replace(draft.network, channels=channels))
-    precisions = [options.precision] if options.precision else _precisions(device)
-    seconds = {one: _seconds_a_step(plan, one, cases, device) for one in precisions}
-    fastest = min(seconds, key=lambda one: seconds[one])
-    measured = ", ".join(f"{name} {value:.3f} s" for name, value in seconds.items())
-    return _Pace(channels, fastest, seconds[fastest], measured)
+def _shape(draft: Draft, rung: Rung) -> Shape:
+    """Return patch and levels of a rung around what the user has fixed of them."""
+    plan, given = draft.plan, draft.options.given
+    spacing = plan.preparation.spacing_mm
+    shape = network_shape(draft.found.extent_mm, spacing, rung.patch_voxels, rung.width)
+    patch, channels = given.get("training.patch_size"), given.get("network.channels")
+    if patch or channels:
+        most = {"most": len(channels)} if channels else {}
+        kernels, strides = levels(patch or shape.patch_size, spacing, **most)
+        doubled = tuple(rung.width * 2**level for level in range(len(kernels)))
+        shape = Shape(tuple(patch or shape.patch_size), tuple(channels or doubled), kernels, strides)
+    if not patch:
+        name = given.get("network.name", plan.network.name)
+        strides = given.get("network.strides", shape.strides)
+        levelled = replace(plan.network, name=name, strides=strides)
+        shape = replace(shape, patch_size=divisible(shape.patch_size, network_factor(levelled)))
+    return shape
 
 
-def patch_size(
-    extent_mm: Sequence[float], spacing_mm: Sequence[float], voxels: int, channels: Sequence[int]
-) -> Triple:
-    """Return a patch shaped like the median image, of at most about `voxels` voxels.
-
-    An image of up to twice that size is covered whole. Every side is a multiple of what the network
-    halves its grid by.
-    """
-    factor = 2 ** (len(channels) - 1)
-    image = np.asarray(extent_mm) / np.asarray(spacing_mm)
-    whole = np.maximum(np.ceil(image / factor), 1) * factor
-    if np.prod(whole) <= 2 * voxels:
-        x, y, z = (int(side) for side in whole)
-        return x, y, z
-    scaled = image * (voxels / np.prod(image)) ** (1 / 3)
-    x, y, z = (int(side) for side in np.maximum(np.rint(scaled / factor), 1) * factor)
-    return x, y, z
-
-
-def _require_divisible(patch: Triple, channels: Sequence[int]) -> None:
-    factor = 2 ** (len(channels) - 1)
-    if any(side < factor or side % factor for side in patch):
-        message = f"Every side of plan.patch_size must be a multiple of {factor}: {patch}."
+def _require_divisible(plan: Plan) -> None:
+    factor = network_factor(plan.network)
+    patch = plan.training.patch_size
+    if any(side < one or side % one for side, one in zip(patch, factor, strict=True)):
+        message = (
+            f"The sides of plan.training.patch_size must be multiples of {factor}, which the network "
+            f"halves: they are {tuple(patch)}."
+        )
         raise InputError(message)
+
+
+def _training(seed: int, spacing_mm: Spacing, flips: tuple[int, ...]) -> TrainingPlan:
+    # A rotation out of the plane of thick slices would smear them.
+    coarse = np.asarray(spacing_mm) >= FLAT * min(spacing_mm)
+    angle = 0.52
+    x, y, z = (0.0 if coarse.any() and not one else angle for one in coarse)
+    return TrainingPlan(
+        patch_size=(1, 1, 1),
+        batch_size=1,
+        steps=1,
+        loss="dice_cross_entropy",
+        optimizer="adamw",
+        schedule="polynomial",
+        learning_rate=1e-3,
+        weight_decay=1e-2,
+        warm_up_steps=50,
+        average_decay=0.99,
+        clip_norm=12.0,
+        foreground_share=0.5,
+        precision="float32",
+        channels_last=False,
+        compiled=False,
+        threads=1,
+        seed=seed,
+        augmentation=AugmentationPlan(
+            flip_axes=flips,
+            rotation_probability=0.2,
+            rotation_rad=(x, y, z),
+            zoom_probability=0.2,
+            zoom=(0.7, 1.4),
+            noise_probability=0.1,
+            blur_probability=0.2,
+            brightness_probability=0.15,
+            contrast_probability=0.15,
+            low_resolution_probability=0.15,
+            gamma_probability=0.3,
+        ),
+    )
+
+
+def _spacing(found: Fingerprint, rung: Rung) -> tuple[Spacing, str]:
+    """Return the median spacing, or a coarser one where a patch would see too little of the image."""
+    spacing = np.asarray(found.spacing_mm, dtype=float)
+    reason = "the median of the training images"
+    voxels = float(np.prod(np.asarray(found.extent_mm) / spacing))
+    most = float(MOST_PATCHES_A_CASE * rung.patch_voxels)
+    if voxels > most:
+        # The fine axes first, until all are equal; then all together.
+        edge = (float(np.prod(found.extent_mm)) / most) ** (1 / 3)
+        while np.prod(np.asarray(found.extent_mm) / np.maximum(spacing, edge)) > most:
+            edge *= 1.02
+        spacing = np.maximum(spacing, edge)
+        reason = (
+            f"the median {_listed(found.spacing_mm)} would make {voxels / rung.patch_voxels:.0f} patches "
+            f"of an image; this makes {MOST_PATCHES_A_CASE}, so that one sees its context"
+        )
+    x, y, z = (round(float(value), 4) for value in spacing)
+    return (x, y, z), reason
 
 
 def _intensity(image: ImagePlan, found: Fingerprint) -> tuple[IntensityPlan, str]:
@@ -248,32 +290,12 @@ def _intensity(image: ImagePlan, found: Fingerprint) -> tuple[IntensityPlan, str
     return IntensityPlan(scheme="zscore"), "no common scale of values: each image by its own"
 
 
-def _precisions(device: torch.device) -> list[Precision]:
-    if device.type == "cuda":
-        return ["float32", "bfloat16" if torch.cuda.is_bf16_supported() else "float16"]
-    return ["float32", "bfloat16"]
+def _flips(classes: Sequence[str]) -> tuple[tuple[int, ...], str]:
+    lateral = [name for name in classes if LATERAL.search(name)]
+    if lateral:
+        return (1, 2), f"not along left and right, which {lateral[0]} tells apart"
+    return (0, 1, 2), "no class knows left from right"
 
 
-def _seconds_a_step(
-    plan: Plan, precision: Precision, cases: Sequence[Prepared], device: torch.device
-) -> float:
-    """Measure whole steps, patches included; the first is left out."""
-    training = replace(plan.training, steps=MEASURED_STEPS + 1)
-    with deterministic(training.threads), seeded(training.seed):
-        network = build_network(plan.network, len(plan.classes)).to(device).train()
-        optimizer = torch.optim.AdamW(network.parameters(), lr=training.learning_rate)
-        stepper = Stepper(network, optimizer, precision, device)
-        times = [time.perf_counter()]
-        for image, label in islice(batches(cases, training, device, 0), MEASURED_STEPS + 1):
-            stepper.step(image, label)
-            times.append(time.perf_counter())
-    return float(np.median(np.diff(times)[1:]))
-
-
-def _rounded(spacing_mm: tuple[float, float, float]) -> tuple[float, float, float]:
-    x, y, z = (round(value, 4) for value in spacing_mm)
-    return x, y, z
-
-
-def _why(given: object, reason: str) -> str:
-    return reason if given is None else "given by the user"
+def _listed(values: Sequence[Any]) -> str:
+    return " x ".join(f"{value:g}" for value in values) + " mm"

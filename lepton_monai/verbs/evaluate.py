@@ -2,13 +2,12 @@
 
 import csv
 import io
-from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-import numpy as np
+import torch
 
 from lepton_monai.cases.case import Case, LoadedCase, load_case
 from lepton_monai.cases.collect import DataChoice, collect
@@ -19,35 +18,32 @@ from lepton_monai.core.findings import Finding
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
 from lepton_monai.evaluation.baselines import above, centred_ellipsoid
-from lepton_monai.evaluation.intervals import Interval, mean_interval
-from lepton_monai.evaluation.overlap import dice, volume_ml
+from lepton_monai.evaluation.intervals import Interval
+from lepton_monai.evaluation.overlap import dice
+from lepton_monai.evaluation.segmentation import figures
+from lepton_monai.evaluation.summary import CaseFigures, differences, over_patients, summary
 from lepton_monai.inference.model import Model, load_model
-from lepton_monai.plans.run import Run, open_run, read_split
+from lepton_monai.plans.run import Run, open_runs, read_split
 from lepton_monai.training.devices import choose_device
 
 Side = Literal["test", "validation", "all"]
 
 
 @dataclass(frozen=True)
-class CaseFigures:
-    """One class of one case.
+class Baselines:
+    """What needs no network, where it makes sense: Dice over patients.
 
     Parameters
     ----------
-    dice
-        NaN where the class is neither there nor found.
-    ellipsoid_dice, threshold_dice
-        Of the two baselines; NaN where they make no sense.
+    ellipsoid
+        A centred ellipsoid of half the extent.
+    threshold
+        Every voxel above `threshold_value`.
     """
 
-    name: str
-    patient: str
-    class_name: str
-    dice: float
-    volume_ml: float
-    truth_ml: float
-    ellipsoid_dice: float
-    threshold_dice: float
+    ellipsoid: Interval | None
+    threshold: Interval | None
+    threshold_value: float | None
 
 
 @dataclass(frozen=True)
@@ -58,10 +54,10 @@ class Evaluation:
     ----------
     cases
         Sorted by name.
-    dice
-        Mean over patients of each class, and of all classes under ``mean``.
-    ellipsoid, threshold
-        The same of the baselines; empty where they make no sense.
+    summary
+        Of each class, and of all under ``mean``: intervals by the names of the figures.
+    baselines
+        Of a task with one class.
     findings
         Of cases that are left out, with their name.
     folder
@@ -69,12 +65,89 @@ class Evaluation:
     """
 
     cases: tuple[CaseFigures, ...]
-    dice: dict[str, Interval]
-    ellipsoid: Interval | None
-    threshold: Interval | None
-    threshold_value: float | None
+    summary: dict[str, dict[str, Interval]]
+    baselines: Baselines
     findings: tuple[tuple[str, Finding], ...]
     folder: Path
+
+    @property
+    def dice(self) -> dict[str, Interval]:
+        """Mean over patients of each class, and of all classes under ``mean``."""
+        return {name: intervals["dice"] for name, intervals in self.summary.items()}
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """What `lepton evaluate RUN RUN` prints.
+
+    Parameters
+    ----------
+    first, second
+        Each run by itself.
+    differences
+        The first's Dice less the second's, of each class, paired by patient.
+    """
+
+    first: Evaluation
+    second: Evaluation
+    differences: dict[str, Interval]
+
+
+@dataclass(frozen=True)
+class Judging:
+    """How predictions are judged.
+
+    Parameters
+    ----------
+    threshold
+        Of the baseline; None: without.
+    tolerance_mm
+        Of the normalised surface Dice.
+    hit_iou
+        What a component has to exceed to hit a lesion.
+    """
+
+    threshold: float | None
+    tolerance_mm: float
+    hit_iou: float
+
+
+def compare(
+    first: Path,
+    second: Path,
+    *,
+    pseudonyms: Pseudonyms | None = None,
+    side: Side = "test",
+    changes: Sequence[str] = (),
+    device: str = "auto",
+    progress: Progress = SILENT,
+) -> Comparison:
+    """Evaluate two runs on the same patients, and pair them.
+
+    Parameters
+    ----------
+    first, second
+        Folders of runs of one task.
+    pseudonyms, side, changes, device, progress
+        As `evaluate` has them.
+
+    Raises
+    ------
+    InputError
+        The runs have other classes, or no patient in common.
+    """
+    done = [
+        evaluate(
+            folder, pseudonyms=pseudonyms, side=side, changes=changes, device=device, progress=progress
+        )
+        for folder in (first, second)
+    ]
+    classes = [tuple(dict.fromkeys(row.class_name for row in one.cases)) for one in done]
+    found = differences(done[0].cases, done[1].cases, sorted(classes[0]))
+    if set(classes[0]) != set(classes[1]) or not any(one.n for one in found.values()):
+        message = f"{first} and {second} have no classes and patients in common: they can't be paired."
+        raise InputError(message)
+    return Comparison(done[0], done[1], found)
 
 
 def evaluate(
@@ -91,7 +164,7 @@ def evaluate(
     Parameters
     ----------
     run_folder
-        Of a run.
+        Of a run; or of the runs of all folds: each is judged on its own side, and all cases are summed up.
     pseudonyms
         With the salt of the training, so that cases have the same names; None: the user's.
     side
@@ -108,25 +181,49 @@ def evaluate(
     InputError
         The run holds no model, the side no case, or the data aren't where they were.
     """
-    run = open_run(run_folder)
     where = choose_device(device)
+    names = pseudonyms or load_pseudonyms()
+    runs = open_runs(run_folder)
+    done = [_evaluated(run, names, side, changes=changes, device=where, progress=progress) for run in runs]
+    if len(done) == 1:
+        return done[0]
+    total = _summed(
+        [row for one in done for row in one.cases],
+        [finding for one in done for finding in one.findings],
+        runs[0].plan().classes,
+        threshold=done[0].baselines.threshold_value,
+        folder=Run(run_folder).evaluation_folder(side),
+    )
+    _write(total)
+    return total
+
+
+def _evaluated(
+    run: Run,
+    pseudonyms: Pseudonyms,
+    side: Side,
+    *,
+    changes: Sequence[str],
+    device: torch.device,
+    progress: Progress,
+) -> Evaluation:
     config = load_config(run.config_path, changes)
     data = config.data_choice()
     split = read_split(run)
     sides = ["validation", "test"] if side == "all" else [side]
     wanted = {entry["case"] for one in sides for entry in split[one]}
-    found = collect(data, pseudonyms or load_pseudonyms(), progress).cases
+    found = collect(data, pseudonyms, progress).cases
     cases = [case for case in found if case.pseudonym in wanted]
     _require_cases(run, side, wanted, found, cases)
     trained = frozenset(split["image_sha256"].values()) if side == "test" else frozenset()
     return evaluate_cases(
-        load_model(run, where),
+        load_model([run], device),
         run,
         side,
         cases,
         data,
+        judging=Judging(**config.evaluate.model_dump()),
         trained=trained,
-        threshold=config.evaluate.threshold,
         progress=progress,
     )
 
@@ -138,7 +235,7 @@ def evaluate_cases(
     cases: Sequence[Case],
     data: DataChoice,
     *,
-    threshold: float | None,
+    judging: Judging,
     trained: frozenset[str] = frozenset(),
     progress: Progress = SILENT,
 ) -> Evaluation:
@@ -150,8 +247,8 @@ def evaluate_cases(
         What is judged, and where the figures go.
     cases, data
         What it is judged on.
-    threshold
-        Of the baseline; None: without.
+    judging
+        How.
     trained
         Digests of images that the model has seen: they are left out, with a finding.
     progress
@@ -162,7 +259,7 @@ def evaluate_cases(
     InputError
         No case can be used.
     """
-    figures: list[CaseFigures] = []
+    rows: list[CaseFigures] = []
     findings: list[tuple[str, Finding]] = []
     for case in progress.track(cases, "predicting", len(cases)):
         loaded = load_case(case, data.label.labels, empty_is_negative=data.label.empty_is_negative)
@@ -172,24 +269,42 @@ def evaluate_cases(
             message = "The image was trained on, under whatever patient id."
             findings.append((case.pseudonym, Finding("training_data_in_test", message)))
         else:
-            figures += _figures(model, loaded, threshold)
-    if not figures:
+            rows += _judged(model, loaded, judging)
+    if not rows:
         reasons = "; ".join(f"{name}: {finding.sentence()}" for name, finding in findings)
         message = f"No {side} case can be evaluated: {reasons}"
         raise InputError(message)
-    folder = run.evaluation_folder(side)
-    single = len(model.plan.classes) == 1
-    evaluation = Evaluation(
-        cases=tuple(sorted(figures, key=lambda row: (row.name, row.class_name))),
-        dice=_by_class(figures, model.plan.classes),
-        ellipsoid=_over_patients(figures, "ellipsoid_dice") if single else None,
-        threshold=_over_patients(figures, "threshold_dice") if single and threshold else None,
-        threshold_value=threshold,
-        findings=tuple(findings),
-        folder=folder,
+    evaluation = _summed(
+        rows,
+        findings,
+        model.plan.classes,
+        threshold=judging.threshold,
+        folder=run.evaluation_folder(side),
     )
     _write(evaluation)
     return evaluation
+
+
+def _summed(
+    rows: Sequence[CaseFigures],
+    findings: Sequence[tuple[str, Finding]],
+    classes: Sequence[str],
+    *,
+    threshold: float | None,
+    folder: Path,
+) -> Evaluation:
+    single = len(classes) == 1
+    return Evaluation(
+        cases=tuple(sorted(rows, key=lambda row: (row.name, row.class_name))),
+        summary=summary(rows, classes),
+        baselines=Baselines(
+            ellipsoid=over_patients(rows, "ellipsoid_dice") if single else None,
+            threshold=over_patients(rows, "threshold_dice") if single and threshold else None,
+            threshold_value=threshold,
+        ),
+        findings=tuple(findings),
+        folder=folder,
+    )
 
 
 def _require_cases(
@@ -206,70 +321,43 @@ def _require_cases(
         raise InputError(message)
 
 
-def _figures(model: Model, one: LoadedCase, threshold: float | None) -> list[CaseFigures]:
+def _judged(model: Model, one: LoadedCase, judging: Judging) -> list[CaseFigures]:
     predicted = model.predict(one.volume).array
     single = len(model.plan.classes) == 1
-    undefined = float("nan")
     rows = []
     for class_id, name in enumerate(model.plan.classes, start=1):
         truth = one.mask.array == class_id
-        mask = predicted == class_id
-        ellipsoid = dice(centred_ellipsoid(truth.shape), truth) if single else undefined
-        simple = single and threshold is not None
-        rows.append(
-            CaseFigures(
-                name=one.case.pseudonym,
-                patient=one.case.patient,
-                class_name=name,
-                dice=dice(mask, truth),
-                volume_ml=volume_ml(mask, one.volume.grid.voxel_volume_ml),
-                truth_ml=volume_ml(truth, one.volume.grid.voxel_volume_ml),
-                ellipsoid_dice=ellipsoid,
-                threshold_dice=(
-                    dice(above(one.volume.array, threshold), truth)
-                    if simple and threshold is not None
-                    else undefined
-                ),
-            )
+        found = figures(
+            predicted == class_id, truth, one.volume.grid, judging.tolerance_mm, judging.hit_iou
         )
+        ellipsoid = simple = float("nan")
+        if single:
+            ellipsoid = dice(centred_ellipsoid(truth.shape), truth)
+        if single and judging.threshold is not None:
+            simple = dice(above(one.volume.array, judging.threshold), truth)
+        rows.append(CaseFigures(one.case.pseudonym, one.case.patient, name, found, ellipsoid, simple))
     return rows
-
-
-def _by_class(figures: Sequence[CaseFigures], classes: Sequence[str]) -> dict[str, Interval]:
-    found = {
-        name: _over_patients([row for row in figures if row.class_name == name], "dice") for name in classes
-    }
-    if len(classes) > 1:
-        found["mean"] = _over_patients(figures, "dice")
-    return found
-
-
-def _over_patients(figures: Sequence[CaseFigures], field: str) -> Interval:
-    """Average each patient's defined values first, so that nobody counts twice."""
-    by_patient: dict[str, list[float]] = defaultdict(list)
-    for row in figures:
-        by_patient[row.patient].append(float(getattr(row, field)))
-    means = [
-        float(np.nanmean(values)) if np.isfinite(values).any() else float("nan")
-        for _, values in sorted(by_patient.items())
-    ]
-    return mean_interval(means)
 
 
 def _write(evaluation: Evaluation) -> None:
     text = io.StringIO()
-    rows = [asdict(row) for row in evaluation.cases]
+    rows = [row.cells() for row in evaluation.cases]
     writer = csv.DictWriter(text, fieldnames=list(rows[0]), lineterminator="\n")
     writer.writeheader()
     writer.writerows(rows)
     write_text(evaluation.folder / "cases.csv", text.getvalue())
+    baselines = evaluation.baselines
     metrics = {
-        "schema_version": 1,
-        "dice": {name: asdict(interval) for name, interval in evaluation.dice.items()},
+        "schema_version": 2,
+        "tolerance_mm": evaluation.cases[0].figures.tolerance_mm,
+        "figures": {
+            name: {figure: asdict(interval) for figure, interval in intervals.items()}
+            for name, intervals in evaluation.summary.items()
+        },
         "baselines": {
-            "centred_ellipsoid": evaluation.ellipsoid and asdict(evaluation.ellipsoid),
-            "threshold": evaluation.threshold and asdict(evaluation.threshold),
-            "threshold_value": evaluation.threshold_value,
+            "centred_ellipsoid": baselines.ellipsoid and asdict(baselines.ellipsoid),
+            "threshold": baselines.threshold and asdict(baselines.threshold),
+            "threshold_value": baselines.threshold_value,
         },
         "left_out": [
             {"case": name, "code": finding.code, "message": finding.sentence()}

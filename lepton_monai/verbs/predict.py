@@ -11,7 +11,7 @@ from lepton_monai import __version__
 from lepton_monai.cases.case import Case, load_image
 from lepton_monai.cases.collect import ImageChoice, nifti_files, refused_pseudonym, series_pseudonym
 from lepton_monai.core.errors import InputError, LockedError
-from lepton_monai.core.files import claim_folder, digest_of, locked, write_json
+from lepton_monai.core.files import claim_folder, locked, write_json
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
@@ -23,7 +23,7 @@ from lepton_monai.exports.overlay import write_overlay
 from lepton_monai.inference.model import Model, load_model
 from lepton_monai.labels.labelset import Mask
 from lepton_monai.plans.plan import ImagePlan
-from lepton_monai.plans.run import open_run, write_key
+from lepton_monai.plans.run import open_runs, write_key
 from lepton_monai.training.devices import choose_device
 
 
@@ -65,7 +65,7 @@ def predict(
     Parameters
     ----------
     run_folder
-        Of a run.
+        Of a run, or of the runs of all folds: then the mean of their networks predicts.
     folder
         Of DICOM studies; of NIfTI files for a model that was trained on such.
     out
@@ -84,16 +84,15 @@ def predict(
     InputError
         Nothing in the folder fits the model: each reason is in the message.
     """
-    run = open_run(run_folder)
+    runs = open_runs(run_folder)
     where = choose_device(device)
-    plan = run.plan()
+    plan = runs[0].plan()
     names = pseudonyms or load_pseudonyms()
     candidates = _candidates(plan.image, folder, names, series_uid, progress)
     if not candidates.cases:
         raise InputError(_nothing_fits(candidates, folder))
     claim_folder(out, "predict")
-    model = load_model(run, where)
-    weights = digest_of(run.weights_path())
+    model = load_model(runs, where)
     failed: list[tuple[str, Finding]] = []
     for case in progress.track(candidates.cases, "predicting", len(candidates.cases)):
         target = out / case.pseudonym
@@ -101,7 +100,7 @@ def predict(
         try:
             with locked(target):
                 if not (target / "mask.json").exists():
-                    _predict_case(model, case, target, weights)
+                    _predict_case(model, case, target)
         except LockedError:
             progress.say(f"{case.pseudonym} is being predicted by another process")
         except InputError as error:
@@ -110,7 +109,7 @@ def predict(
     records = _records(out, candidates.cases)
     write_json(out / "predictions.json", {"schema_version": 1, "predictions": records})
     write_key(out, candidates.cases)
-    _write_manifest(out, model, weights, len(records), len(failed))
+    _write_manifest(out, model, len(records), len(failed))
     return PredictReport(out, tuple(records), tuple(failed), candidates.passed_over, candidates.findings)
 
 
@@ -179,16 +178,16 @@ def _nothing_fits(candidates: _Candidates, folder: Path) -> str:
     return "\n".join([f"Nothing in {folder} fits the model.", *reasons])
 
 
-def _predict_case(model: Model, case: Case, target: Path, weights: str) -> None:
+def _predict_case(model: Model, case: Case, target: Path) -> None:
     """Write mask and picture, then the record: a folder with a record is whole."""
     volume = load_image(case)
     mask = model.predict(volume)
     write_mask(mask, target / "mask.nii.gz")
     write_overlay(volume, mask, target / "overlay.png")
-    write_json(target / "mask.json", _record(model, case, volume, mask, weights))
+    write_json(target / "mask.json", _record(model, case, volume, mask))
 
 
-def _record(model: Model, case: Case, volume: Volume, mask: Mask, weights: str) -> dict[str, Any]:
+def _record(model: Model, case: Case, volume: Volume, mask: Mask) -> dict[str, Any]:
     voxel = volume.grid.voxel_volume_ml
     return {
         "schema_version": 1,
@@ -202,7 +201,7 @@ def _record(model: Model, case: Case, volume: Volume, mask: Mask, weights: str) 
         "shape": list(volume.grid.shape),
         "spacing_mm": [round(value, 6) for value in volume.grid.spacing_mm],
         "unit": volume.unit,
-        "model_sha256": weights,
+        "model_sha256": model.digest,
         "findings": [{"code": finding.code, "message": finding.sentence()} for finding in volume.findings],
         "files": ["mask.nii.gz", "overlay.png"],
     }
@@ -214,11 +213,12 @@ def _records(out: Path, cases: Sequence[Case]) -> list[dict[str, Any]]:
     return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
 
 
-def _write_manifest(out: Path, model: Model, weights: str, done: int, failed: int) -> None:
+def _write_manifest(out: Path, model: Model, done: int, failed: int) -> None:
     content = {
         "schema_version": 1,
         "lepton_monai": __version__,
-        "model_sha256": weights,
+        "model_sha256": model.digest,
+        "networks": len(model.members),
         "device": str(model.device),
         "predicted": done,
         "failed": failed,

@@ -1,38 +1,38 @@
 """`lepton train`: from a folder to a run. Never opens a test case."""
 
-import csv
-import io
-import os
-import platform
 import time
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 
 import torch
 
-from lepton_monai import __version__
-from lepton_monai.cases.case import Case, load_case
-from lepton_monai.cases.collect import DataChoice, collect
-from lepton_monai.cases.split import split_cases
-from lepton_monai.config.load import write_config
+from lepton_monai.cases.case import Case
+from lepton_monai.cases.collect import collect
+from lepton_monai.cases.split import Split, split_cases
+from lepton_monai.config.load import load_config, write_config
 from lepton_monai.config.schema import Config
-from lepton_monai.core.errors import InputError, OutputFolderError
-from lepton_monai.core.files import claim_folder, locked, write_json, write_text
+from lepton_monai.core.errors import ConfigError, InputError, OutputFolderError
+from lepton_monai.core.files import claim_folder, locked, write_text
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
-from lepton_monai.data.fingerprint import Measurement, fingerprint, measure
-from lepton_monai.data.transforms import Prepared, prepare
+from lepton_monai.data.cache import CachedCase, open_entry
 from lepton_monai.inference.model import load_model
-from lepton_monai.plans.plan import ImagePlan, Plan, read_plan, write_plan
-from lepton_monai.plans.run import Run, write_key, write_split
-from lepton_monai.training.checkpoint import write_checkpoint
-from lepton_monai.training.devices import choose_device, usual_workers
-from lepton_monai.training.loop import Progressed, train_network
-from lepton_monai.training.planner import Task, draft_plan, measured_plan
-from lepton_monai.verbs.evaluate import Evaluation, evaluate_cases
+from lepton_monai.plans.plan import ImagePlan, Plan, plan_from, plan_text, read_plan, write_plan
+from lepton_monai.plans.run import Run, read_split, write_key, write_split
+from lepton_monai.training.checkpoint import read_checkpoint, write_checkpoint, write_final
+from lepton_monai.training.devices import choose_device, machine_of, usual_workers
+from lepton_monai.training.loop import Feeding, run_training
+from lepton_monai.training.pace import measured_plan
+from lepton_monai.training.planner import Task, draft_plan
+from lepton_monai.training.ranks import joined, local_device, shared_by_first, this_rank
+from lepton_monai.training.seeds import deterministic, seeded
+from lepton_monai.training.training import Training
+from lepton_monai.verbs.evaluate import Evaluation, Judging, evaluate_cases
+from lepton_monai.verbs.preparing import Cache, Measured, fingerprint_of, measured_cases, prepared_cases
+from lepton_monai.verbs.records import write_environment, write_fingerprint, write_log, write_picture
+from lepton_monai.verbs.starting import resumed, started, with_weights
 
 RESERVE = 0.03
 """Share of the minutes that is kept back for writing and for a machine that gets slower."""
@@ -40,7 +40,19 @@ RESERVE = 0.03
 
 @dataclass(frozen=True)
 class TrainReport:
-    """What `lepton train` prints."""
+    """What `lepton train` prints.
+
+    Parameters
+    ----------
+    run, plan
+        The folder, and every number.
+    training_cases
+        How many were trained on.
+    findings
+        Of cases that were left out, or remarks, by pseudonym.
+    validation
+        None where there is no validation case.
+    """
 
     run: Run
     plan: Plan
@@ -49,14 +61,26 @@ class TrainReport:
     validation: Evaluation | None
 
 
+@dataclass(frozen=True, eq=False)
+class _Prepared:
+    """What is ready before the first step."""
+
+    plan: Plan
+    cases: dict[str, CachedCase]
+    validation: tuple[Case, ...]
+    findings: tuple[tuple[str, Finding], ...]
+
+
 def train(
     config: Config,
     run_folder: Path,
     *,
     pseudonyms: Pseudonyms | None = None,
     plan_file: Path | None = None,
+    resume: bool = False,
     device: str = "auto",
     workers: int | None = None,
+    cache: Cache | None = None,
     progress: Progress = SILENT,
 ) -> TrainReport:
     """Train a network and keep everything that is needed to use and to repeat it.
@@ -66,15 +90,19 @@ def train(
     config
         Of the task.
     run_folder
-        To make; it must not exist.
+        To make; it must not exist, unless a training is resumed.
     pseudonyms
         Name cases and patients; None: by the user's salt.
     plan_file
         A plan made before: the same run again, byte for byte on the same machine.
+    resume
+        Go on from the newest whole checkpoint of the run.
     device
         auto, cpu, cuda, cuda:N, mps.
     workers
         Processes that make patches; None: by the device. They never change a result.
+    cache
+        Where prepared cases are kept; None: in the user's cache folder.
     progress
         Told how far it is.
 
@@ -84,83 +112,212 @@ def train(
         With what is wrong and what to do.
     """
     began = time.perf_counter()
-    where = choose_device(device)
-    given = read_plan(plan_file) if plan_file else None
-    run = _new_run(run_folder)
+    rank = this_rank()
+    where = local_device(choose_device(device))
+    making = usual_workers(where) if workers is None else workers
+    feeding = Feeding(where, making, rank.number, rank.count)
+    if not rank.is_first:
+        return _train_along(Run(run_folder), config.network.weights, feeding, resume=resume)
+    run = _resumed_run(run_folder, config) if resume else _new_run(run_folder)
+    given = run.plan() if resume else (read_plan(plan_file) if plan_file else None)
     with locked(run.folder):
-        # 1. Which cases there are, and who stands where.
-        data = config.data_choice()
-        collection = collect(data, pseudonyms or load_pseudonyms(), progress)
-        split = split_cases(collection.cases, config.split_rule())
-        findings = [*collection.findings, *(("split", finding) for finding in split.findings)]
-        # 2. What they look like: training and validation alone are opened, one case at a time.
-        training = _measured_cases(split.train, data, findings, progress)
-        validation = _measured_cases(split.validation, data, findings, progress)
-        _require_apart(training, validation)
-        # 3. The plan.
-        measurements = [one.measurement for one in training]
-        task = Task(_image_plan(data, measurements[0].unit), data.label.labels.names)
-        options = config.plan_options()
-        drafted = given or draft_plan(task, fingerprint(measurements), options, where)
-        # 4. Every training case on the network's grid, once.
-        prepared = [
-            _prepared(one.case, data, drafted)
-            for one in progress.track(training, "preparing cases", len(training))
-        ]
+        # 1. Cases, their split, the plan, and every training case on the network's grid.
+        ready = _prepare(
+            config,
+            run,
+            given,
+            feeding,
+            pseudonyms=pseudonyms or load_pseudonyms(),
+            cache=cache or Cache.of_user(),
+            began=began,
+            progress=progress,
+        )
+        # 2. The training, from its start or from its newest checkpoint.
+        with joined(rank, where):
+            entries = [case.folder for case in ready.cases.values()]
+            shared_by_first((plan_text(ready.plan), entries))
+            training = _trained(
+                run,
+                ready.plan,
+                ready.cases,
+                feeding,
+                weights=config.network.weights,
+                resume=resume,
+                progress=progress,
+            )
+        write_final(run, training)
+        write_picture(run, training, list(ready.cases.values()))
+        # 3. The model as it was written, on the validation cases.
+        result = _validated(run, where, config, ready.validation, progress)
+    return TrainReport(run, ready.plan, len(ready.cases), ready.findings, result)
+
+
+def plan_only(
+    config: Config,
+    *,
+    pseudonyms: Pseudonyms | None = None,
+    device: str = "auto",
+    progress: Progress = SILENT,
+) -> Plan:
+    """Return what would be trained, without a clock: for the heaviest training that memory can bear.
+
+    Raises
+    ------
+    LeptonError
+        With what is wrong and what to do.
+    """
+    names = pseudonyms or load_pseudonyms()
+    split = split_cases(collect(config.data_choice(), names, progress).cases, config.split_rule())
+    training = measured_cases(split.train, config.data_choice(), [], progress)
+    _require_some(training)
+    found = fingerprint_of(training)
+    machine = machine_of(choose_device(device))
+    options = with_weights(config.plan_options(), config.network.weights)
+    return draft_plan(_task(config, training), found, options, machine).plan
+
+
+def _prepare(
+    config: Config,
+    run: Run,
+    given: Plan | None,
+    feeding: Feeding,
+    *,
+    pseudonyms: Pseudonyms,
+    cache: Cache,
+    began: float,
+    progress: Progress,
+) -> _Prepared:
+    # Which cases there are, and who stands where.
+    data = config.data_choice()
+    options = with_weights(config.plan_options(), config.network.weights)
+    collection = collect(data, pseudonyms, progress)
+    split = split_cases(collection.cases, config.split_rule())
+    findings = [*collection.findings, *(("split", finding) for finding in split.findings)]
+    # What they look like: training and validation alone are opened, one case at a time.
+    training = measured_cases(split.train, data, findings, progress)
+    validation = measured_cases(split.validation, data, findings, progress)
+    _require_some(training)
+    _require_apart(training, validation)
+    # The plan: all of it that needs no clock; every training case on its grid; then the clock.
+    found = fingerprint_of(training)
+    if given is None:
+        draft = draft_plan(_task(config, training), found, options, machine_of(feeding.device))
+        cases = prepared_cases(training, data, draft.plan.preparation, cache, progress)
         left = options.minutes * 60 * (1 - RESERVE) - (time.perf_counter() - began)
-        plan = given or measured_plan(drafted, options, prepared, where, left, len(validation))
-        # 5. What the run is made of is kept before it starts.
+        plan = measured_plan(draft, list(cases.values()), feeding, left, len(validation))
+    else:
+        plan = given
+        cases = prepared_cases(training, data, plan.preparation, cache, progress)
+    # What the run is made of is kept before it starts.
+    if run.split_path.exists():
+        _require_same_split(run, split)
+    else:
         write_config(config, run.config_path)
-        write_plan(plan, run.plan_path)
+        write_fingerprint(run, found)
         digests = {one.case.pseudonym: one.digest for one in (*training, *validation)}
         rule = asdict(config.split_rule()) | {"file": config.split.file is not None}
         write_split(run, split, rule, digests)
         write_key(run.folder, (*split.train, *split.validation, *split.test))
-        _write_environment(run, where)
-        # 6. The training.
-        making = usual_workers(where) if workers is None else workers
-        network = _trained(run, prepared, plan, where, making, progress)
-        write_checkpoint(run, plan.training.steps, network.state_dict())
-        # 7. The model as it was written, on the validation cases.
-        result = _validated(run, where, config, [one.case for one in validation], progress)
-    return TrainReport(run, plan, len(training), tuple(findings), result)
+        write_environment(run, feeding.device)
+        write_plan(plan, run.plan_path)
+    return _Prepared(plan, cases, tuple(one.case for one in validation), tuple(findings))
 
 
-@dataclass(frozen=True, eq=False)
-class _Measured:
-    case: Case
-    measurement: Measurement
-    digest: str
+def _trained(
+    run: Run,
+    plan: Plan,
+    cases: Mapping[str, CachedCase],
+    feeding: Feeding,
+    *,
+    weights: Path | None,
+    resume: bool,
+    progress: Progress,
+) -> Training:
+    first = feeding.rank == 0
+    with deterministic(plan.training.threads), seeded(plan.training.seed):
+        if resume:
+            training = resumed(plan, feeding.device, run)
+        else:
+            training, report = started(plan, feeding.device, weights)
+            if report is not None and first:
+                progress.say(report.text())
+                write_text(run.folder / "weights.txt", report.text(most=1000) + "\n")
+        total = plan.training.steps
+
+        def keep(state: Training) -> None:
+            if first:
+                write_checkpoint(run, state)
+
+        def tell(state: Training) -> None:
+            if not first:
+                return
+            write_log(run, state.log)
+            progress.report("training", state.step, total, f"loss {state.log[-1][1]:.3f}")
+
+        if not resume:
+            keep(training)
+        run_training(training, cases, feeding, on_log=tell, on_checkpoint=keep)
+    return training
 
 
-def _measured_cases(
-    cases: Sequence[Case], data: DataChoice, findings: list[tuple[str, Finding]], progress: Progress
-) -> list[_Measured]:
-    """Open cases one by one; what is wrong with them is added to the findings."""
-    measured: list[_Measured] = []
-    for case in progress.track(cases, "reading cases", len(cases)):
-        loaded = load_case(case, data.label.labels, empty_is_negative=data.label.empty_is_negative)
-        if isinstance(loaded, Finding):
-            findings.append((case.pseudonym, loaded))
-            continue
-        findings += [(case.pseudonym, finding) for finding in loaded.mask.findings]
-        measured.append(_Measured(case, measure(loaded), loaded.digest))
-    return measured
+def _train_along(run: Run, weights: Path | None, feeding: Feeding, *, resume: bool) -> TrainReport:
+    """Train as a further rank: the first one says the plan and where the prepared cases lie."""
+    rank = this_rank()
+    with joined(rank, feeding.device):
+        text, folders = shared_by_first(None)
+        plan = plan_from(text, "The first rank's plan")
+        cases = {folder.name: open_entry(folder) for folder in folders}
+        _trained(run, plan, cases, feeding, weights=weights, resume=resume, progress=SILENT)
+    return TrainReport(run, plan, len(cases), (), None)
 
 
 def _new_run(folder: Path) -> Run:
     if (folder / "plan.yaml").exists():
-        message = f"{folder} is a run already; name a folder that doesn't exist yet."
+        message = f"{folder} is a run already; name a folder that doesn't exist yet, or give --resume."
         raise OutputFolderError(message)
     claim_folder(folder, "train")
     return Run(folder)
 
 
-def _require_apart(training: Sequence[_Measured], validation: Sequence[_Measured]) -> None:
-    """Refuse an image that stands on both sides, under whatever ids it was exported."""
+def _resumed_run(folder: Path, config: Config) -> Run:
+    """Open the run to go on with.
+
+    Raises
+    ------
+    InputError
+        It holds no checkpoint, or is finished.
+    ConfigError
+        Another config was given than the one that the run was made by.
+    """
+    run = Run(folder)
+    if not run.plan_path.is_file():
+        message = f"{folder} holds no training to resume: it has no plan.yaml. Leave out --resume."
+        raise InputError(message)
+    claim_folder(folder, "train")
+    read_checkpoint(run)
+    before = load_config(run.config_path)
+    # The data may have moved; all else decides what is trained.
+    before = before.model_copy(update={"data": before.data.model_copy(update={"root": config.data.root})})
+    differing = [
+        name for name in type(config).model_fields if getattr(before, name) != getattr(config, name)
+    ]
+    if differing:
+        message = (
+            f"The run {folder} was made by another config: `{'`, `'.join(differing)}` differ. Give the "
+            f"same ({run.config_path}), or name a new run."
+        )
+        raise ConfigError(message)
+    return run
+
+
+def _require_some(training: Sequence[Measured]) -> None:
     if not training:
         message = "No training case can be used: `lepton check` says why of each."
         raise InputError(message)
+
+
+def _require_apart(training: Sequence[Measured], validation: Sequence[Measured]) -> None:
+    """Refuse an image that stands on both sides, under whatever ids it was exported."""
     trained = {one.digest: one.case for one in training}
     for one in validation:
         twin = trained.get(one.digest)
@@ -172,51 +329,28 @@ def _require_apart(training: Sequence[_Measured], validation: Sequence[_Measured
             raise InputError(message)
 
 
-def _image_plan(data: DataChoice, unit: str) -> ImagePlan:
-    return ImagePlan(
+def _require_same_split(run: Run, split: Split) -> None:
+    kept = read_split(run)
+    for side in ("train", "validation"):
+        before = sorted(entry["case"] for entry in kept[side])
+        if before != sorted(case.pseudonym for case in split.side(side)):
+            message = (
+                f"The {side} cases of {run.folder} aren't those that are here now: the data or the salt "
+                "have changed. Bring them back, or name a new run."
+            )
+            raise InputError(message)
+
+
+def _task(config: Config, training: Sequence[Measured]) -> Task:
+    data = config.data_choice()
+    image = ImagePlan(
         name=data.image.name,
         file_format="nifti" if data.label.source == "nifti" else "dicom",
         modality=data.image.modality,
         description=data.image.description,
-        unit=unit,
+        unit=training[0].measurement.unit,
     )
-
-
-def _prepared(case: Case, data: DataChoice, plan: Plan) -> Prepared:
-    loaded = load_case(case, data.label.labels, empty_is_negative=data.label.empty_is_negative)
-    if isinstance(loaded, Finding):
-        message = f"{case.pseudonym} changed while it was read: {loaded.sentence()}"
-        raise InputError(message)
-    return prepare(loaded.volume, loaded.mask, plan)
-
-
-def _trained(
-    run: Run,
-    prepared: Sequence[Prepared],
-    plan: Plan,
-    device: torch.device,
-    workers: int,
-    progress: Progress,
-) -> torch.nn.Module:
-    rows: list[Progressed] = []
-    total = plan.training.steps
-    began = time.perf_counter()
-
-    def note(state: Progressed, _: torch.nn.Module) -> None:
-        rows.append(state)
-        _write_log(run, rows)
-        left = (time.perf_counter() - began) / state.step * (total - state.step)
-        progress.say(f"step {state.step} of {total}: loss {state.loss:.3f}, {left / 60:.1f} min left")
-
-    return train_network(prepared, plan, device, workers, note)
-
-
-def _write_log(run: Run, rows: Sequence[Progressed]) -> None:
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["step", "loss", "learning_rate"])
-    writer.writerows([row.step, f"{row.loss:.6f}", f"{row.learning_rate:.8f}"] for row in rows)
-    write_text(run.log_path, text.getvalue())
+    return Task(image, data.label.labels.names)
 
 
 def _validated(
@@ -225,25 +359,11 @@ def _validated(
     if not cases:
         return None
     return evaluate_cases(
-        load_model(run, device),
+        load_model([run], device),
         run,
         "validation",
         cases,
         config.data_choice(),
-        threshold=config.evaluate.threshold,
+        judging=Judging(**config.evaluate.model_dump()),
         progress=progress,
     )
-
-
-def _write_environment(run: Run, device: torch.device) -> None:
-    """Keep what can differ from run to run, so that nothing else has to."""
-    content = {
-        "lepton_monai": __version__,
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "machine": platform.machine(),
-        "cores": os.cpu_count(),
-        "device": str(device),
-        "started": datetime.now(tz=UTC).isoformat(timespec="seconds"),
-    }
-    write_json(run.folder / "environment.json", content)

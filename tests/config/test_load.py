@@ -44,9 +44,11 @@ def test_all_mistakes_are_told_at_once_with_their_line_and_the_nearest_key(tmp_p
 
 
 def test_a_value_is_changed_from_the_command_line(tmp_path: Path) -> None:
-    config = load_config(_write(tmp_path, GOOD), ["train.minutes=0.5", "plan.patch_size=[16, 16, 32]"])
+    config = load_config(
+        _write(tmp_path, GOOD), ["train.minutes=0.5", "plan.training.patch_size=[16, 16, 32]"]
+    )
     assert config.train.minutes == 0.5
-    assert config.plan.patch_size == (16, 16, 32)
+    assert config.plan_options().given == {"training.patch_size": (16, 16, 32)}
 
 
 def test_a_path_from_the_command_line_is_relative_to_the_working_folder(

@@ -1,8 +1,5 @@
-from dataclasses import replace
-
 import numpy as np
 import pytest
-import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from numpy.typing import NDArray
@@ -10,7 +7,6 @@ from numpy.typing import NDArray
 from lepton_monai.core.errors import GeometryError
 from lepton_monai.core.grid import Grid
 from lepton_monai.core.volume import Volume
-from lepton_monai.data.sampler import PatchDataset
 from lepton_monai.data.transforms import prepare
 from lepton_monai.labels.labelset import Mask
 from lepton_monai.plans.plan import IntensityPlan
@@ -46,8 +42,8 @@ def test_a_prepared_image_says_at_every_place_what_the_source_says_there(
     affine[:3, 3] = [-20.0, 14.0, 7.0]
     volume = _linear_volume(Grid((14, 17, 12), affine))
     identity = IntensityPlan(scheme="window", low=-1e6, high=1e6)
-    plan = example_plan(spacing_mm=(2.0, 1.5, 2.5), intensity=identity, patch_size=(8, 8, 8))
-    prepared = prepare(volume, None, plan)
+    plan = example_plan(spacing_mm=(2.0, 1.5, 2.5), intensity=identity)
+    prepared = prepare(volume, None, plan.preparation)
     assert prepared.grid.spacing_mm == pytest.approx((2.0, 1.5, 2.5), abs=1e-4)
     index = np.stack(np.meshgrid(*[np.arange(n) for n in prepared.grid.shape], indexing="ij"), axis=-1)
     place = prepared.grid.to_world(index)
@@ -64,8 +60,8 @@ def test_a_mask_moves_with_its_image() -> None:
     index = np.stack(np.meshgrid(*[np.arange(n) for n in grid.shape], indexing="ij"), axis=-1)
     inside = np.linalg.norm(grid.to_world(index) - grid.to_world([12, 9, 8]), axis=-1) < 9.0
     values = np.where(inside, 100.0, 0.0).astype(np.float32)
-    plan = example_plan(spacing_mm=(2.0, 2.0, 2.0), patch_size=(8, 8, 8))
-    prepared = prepare(Volume(values, grid, "HU"), Mask(inside.astype(np.uint8), grid), plan)
+    plan = example_plan(spacing_mm=(2.0, 2.0, 2.0))
+    prepared = prepare(Volume(values, grid, "HU"), Mask(inside.astype(np.uint8), grid), plan.preparation)
     assert prepared.label is not None
     network = np.stack(np.meshgrid(*[np.arange(n) for n in prepared.grid.shape], indexing="ij"), axis=-1)
     distance = np.linalg.norm(prepared.grid.to_world(network) - grid.to_world([12, 9, 8]), axis=-1)
@@ -79,17 +75,7 @@ def test_a_mask_on_another_grid_is_refused() -> None:
     moved = Grid((8, 8, 8), np.eye(4) + np.eye(4, k=3) * 0.01)
     volume = Volume(np.zeros((8, 8, 8), np.float32), grid, "HU")
     with pytest.raises(GeometryError, match="different grids"):
-        prepare(volume, Mask(np.zeros((8, 8, 8), np.uint8), moved), example_plan())
-
-
-def test_a_small_image_is_padded_to_the_patch_with_its_border() -> None:
-    grid = Grid((5, 6, 4), np.eye(4) * [-1, -1, 1, 1])
-    volume = Volume(np.full((5, 6, 4), 7.0, np.float32), grid, "HU")
-    identity = IntensityPlan(scheme="window", low=-100, high=100)
-    plan = example_plan(spacing_mm=(1.0, 1.0, 1.0), intensity=identity, patch_size=(16, 8, 8))
-    prepared = prepare(volume, None, plan)
-    assert prepared.image.shape == (1, 16, 8, 8)
-    np.testing.assert_allclose(prepared.image.numpy(), 7.0, atol=1e-4)
+        prepare(volume, Mask(np.zeros((8, 8, 8), np.uint8), moved), example_plan().preparation)
 
 
 @pytest.mark.parametrize(
@@ -104,38 +90,6 @@ def test_values_are_brought_to_the_plans_scale(intensity: IntensityPlan, expecte
     array = np.zeros((8, 8, 8), np.float32)
     array[..., :] = [-500, 50, 100, 400, -500, 50, 100, 400]
     volume = Volume(array, Grid((8, 8, 8), np.diag([-1.0, -1.0, 1.0, 1.0])), "HU")
-    plan = example_plan(spacing_mm=(1.0, 1.0, 1.0), intensity=intensity, patch_size=(8, 8, 8))
-    image = prepare(volume, None, plan).image
+    plan = example_plan(spacing_mm=(1.0, 1.0, 1.0), intensity=intensity)
+    image = prepare(volume, None, plan.preparation).image
     np.testing.assert_allclose(image[0, 0, 0].numpy()[:4], expected, rtol=1e-4)
-
-
-def test_a_sample_depends_on_seed_and_number_alone() -> None:
-    generator = np.random.default_rng(3)
-    grid = Grid((20, 20, 20), np.diag([-2.0, -2.0, 2.0, 1.0]))
-    plan = example_plan(patch_size=(8, 8, 8))
-    cases = []
-    for _ in range(3):
-        values = generator.normal(size=grid.shape).astype(np.float32)
-        cases.append(prepare(Volume(values, grid, "HU"), Mask((values > 1).astype(np.uint8), grid), plan))
-    first = PatchDataset(cases, plan.training)
-    drawn = [first[number] for number in (5, 0, 5, 11)]
-    again = [PatchDataset(cases, plan.training)[number] for number in (5, 0, 5, 11)]
-    for (image, label), (image_again, label_again) in zip(drawn, again, strict=True):
-        assert torch.equal(image, image_again)
-        assert torch.equal(label, label_again)
-    assert torch.equal(drawn[0][0], drawn[2][0])
-    assert not torch.equal(drawn[0][0], drawn[1][0])
-    other = PatchDataset(cases, replace(plan.training, seed=1))[5]
-    assert not torch.equal(other[0], drawn[0][0])
-
-
-def test_the_planned_share_of_patches_holds_foreground() -> None:
-    """A small lesion is in every patch that is centred on it, and in few others."""
-    grid = Grid((48, 48, 48), np.diag([-2.0, -2.0, 2.0, 1.0]))
-    mask = np.zeros(grid.shape, np.uint8)
-    mask[10:13, 30:33, 20:23] = 1
-    plan = example_plan(patch_size=(8, 8, 8))
-    case = prepare(Volume(mask.astype(np.float32), grid, "HU"), Mask(mask, grid), plan)
-    samples = PatchDataset([case], replace(plan.training, steps=200, batch_size=1))
-    share = np.mean([bool((samples[number][1] > 0).any()) for number in range(200)])
-    assert 0.4 < share < 0.65

@@ -7,7 +7,7 @@ from numpy.typing import NDArray
 from scipy import ndimage
 
 from lepton_monai.core.grid import Grid
-from lepton_monai.inference.native import classes_on_grid
+from lepton_monai.inference.native import Probabilities, classes_on_grid
 from lepton_monai.inference.window import mirrorings
 
 
@@ -47,7 +47,7 @@ def test_a_half_space_comes_back_exactly_wherever_the_grids_lie(
         return np.asarray(grid.to_world(index) @ normal - offset)
 
     heights = torch.from_numpy(height(network).astype(np.float32))
-    found = classes_on_grid(torch.stack([-heights, heights]), network, source)
+    found = classes_on_grid([Probabilities(torch.stack([-heights, heights]), network)], source)
     expected = height(source)
     index = np.stack(np.meshgrid(*[np.arange(n) for n in source.shape], indexing="ij"), axis=-1)
     place = network.to_index(source.to_world(index))
@@ -67,7 +67,7 @@ def test_the_interpolation_is_scipys() -> None:
     sampled = np.stack([ndimage.map_coordinates(one, place, order=1, mode="nearest") for one in values])
     first, second = np.sort(sampled, axis=0)[-2:][::-1]
     decided = first - second > 1e-4
-    found = classes_on_grid(torch.from_numpy(values), network, source)
+    found = classes_on_grid([Probabilities(torch.from_numpy(values), network)], source)
     assert np.array_equal(found[decided], sampled.argmax(axis=0)[decided])
 
 
@@ -75,12 +75,26 @@ def test_the_slabs_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     network = _grid((8, 8, 8), (2.0, 2.0, 2.0), (0.1, 0.2, 0.3))
     source = _grid((10, 9, 30), (1.0, 1.2, 0.6), (0.0, 0.0, 0.0))
     values = torch.from_numpy(np.random.default_rng(2).random((2, 8, 8, 8)).astype(np.float32))
-    whole = classes_on_grid(values, network, source)
+    whole = classes_on_grid([Probabilities(values, network)], source)
     monkeypatch.setattr("lepton_monai.inference.native.SLAB_VOXELS", 1)
-    assert np.array_equal(classes_on_grid(values, network, source), whole)
+    assert np.array_equal(classes_on_grid([Probabilities(values, network)], source), whole)
 
 
 def test_every_mirroring_comes_once_and_the_image_itself_first() -> None:
     assert list(mirrorings(())) == [()]
     assert list(mirrorings((0, 1))) == [(), (2,), (3,), (2, 3)]
     assert len(set(mirrorings((0, 1, 2)))) == 8
+
+
+def test_networks_on_other_grids_are_averaged_at_the_source_voxel() -> None:
+    """One network is sure on its own fine grid, two are not on a coarse one: the mean decides."""
+    source = Grid((6, 5, 4), np.diag([-2.0, 2.0, 2.0, 1.0]))
+    fine = Grid((11, 9, 7), np.diag([-1.0, 1.0, 1.0, 1.0]))
+
+    def said(grid: Grid, lesion: float) -> Probabilities:
+        values = torch.tensor([1 - lesion, lesion]).view(2, 1, 1, 1)
+        return Probabilities(values.expand(2, *grid.shape).contiguous(), grid)
+
+    sure, unsure = said(fine, 0.95), said(source, 0.35)
+    assert (classes_on_grid([sure, unsure, unsure], source) == 1).all()
+    assert (classes_on_grid([said(fine, 0.7), unsure, unsure], source) == 0).all()

@@ -11,6 +11,7 @@ from lepton_monai.networks.weights import read_weights
 from lepton_monai.plans.plan import write_plan
 from lepton_monai.plans.run import Run
 from lepton_monai.training.checkpoint import write_checkpoint
+from lepton_monai.training.training import Training
 from tests.plans.examples import example_plan
 
 WEIGHTS = {
@@ -67,18 +68,28 @@ def test_a_monai_bundle_is_read_from_its_folder(tmp_path: Path, name: str) -> No
     assert _same(read_weights(tmp_path))
 
 
+def a_run(folder: Path, step: int) -> tuple[Run, Training]:
+    """Write a run whose only checkpoint is at a step."""
+    run, plan = Run(folder), example_plan()
+    write_plan(plan, run.plan_path)
+    training = Training(plan, torch.device("cpu"))
+    training.step = step
+    write_checkpoint(run, training)
+    return run, training
+
+
 def test_a_run_gives_its_newest_whole_checkpoint(tmp_path: Path) -> None:
-    run = Run(tmp_path / "run")
-    write_plan(example_plan(), run.plan_path)
-    write_checkpoint(run, 100, {"conv.weight": torch.zeros(3)})
-    write_checkpoint(run, 200, WEIGHTS)
-    assert _same(read_weights(run.folder))
+    run, training = a_run(tmp_path / "run", step=100)
+    training.step = 200
+    training.average.load_state_dict({name: one + 1 for name, one in training.average.state_dict().items()})
+    write_checkpoint(run, training)
+    found = read_weights(run.folder)
+    assert all(torch.equal(one, found[name]) for name, one in training.average.state_dict().items())
 
 
 def test_a_run_with_a_damaged_checkpoint_is_refused(tmp_path: Path) -> None:
-    run = Run(tmp_path / "run")
-    write_plan(example_plan(), run.plan_path)
-    weights = write_checkpoint(run, 100, WEIGHTS) / "weights.safetensors"
+    run, _ = a_run(tmp_path / "run", step=100)
+    weights = run.weights_path()
     weights.write_bytes(weights.read_bytes()[:-1] + b"\x01")
     with pytest.raises(InputError, match="damaged"):
         read_weights(run.folder)

@@ -16,7 +16,7 @@ def test_a_plan_reads_as_it_was_written(tmp_path: Path) -> None:
 
 def test_a_plan_of_another_schema_is_refused_by_its_version(tmp_path: Path) -> None:
     (tmp_path / "plan.yaml").write_text("schema_version: 99\n", encoding="utf-8")
-    with pytest.raises(ConfigError, match="schema version 99; this version reads 1"):
+    with pytest.raises(ConfigError, match="schema version 99; this version reads 2"):
         read_plan(tmp_path / "plan.yaml")
 
 

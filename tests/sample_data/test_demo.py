@@ -22,7 +22,7 @@ def test_the_demo_ends_with_masks_and_a_dice_of_at_least_0_80(tmp_path: Path) ->
     for code in ("missing_slice", "truncated_pixel_data", "localizer_in_series", "duplicate_instance"):
         assert code in done.stdout
     figures = tmp_path / "demo" / "run" / "evaluation" / "test" / "metrics.json"
-    dice = json.loads(figures.read_text(encoding="utf-8"))["dice"]["lesion"]
+    dice = json.loads(figures.read_text(encoding="utf-8"))["figures"]["lesion"]["dice"]
     print(f"mean Dice of {dice['n']} held-out phantoms: {dice['mean']:.3f}")
     assert dice["n"] == 4
     assert dice["mean"] >= 0.80

@@ -1,82 +1,128 @@
+"""A training is a function of plan and cases: whoever makes the patches, wherever it was cut."""
+
+import signal
 from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 import pytest
 import torch
 
-from lepton_monai.core.errors import InputError
-from lepton_monai.core.grid import Grid
-from lepton_monai.core.volume import Volume
-from lepton_monai.data.transforms import Prepared, prepare
-from lepton_monai.labels.labelset import Mask
+from lepton_monai.core.errors import InputError, StoppedError
+from lepton_monai.data.cache import CachedCase
 from lepton_monai.plans.plan import Plan, Precision
-from lepton_monai.training.loop import Progressed, learning_rate, train_network
+from lepton_monai.training.loop import Feeding, run_training
+from lepton_monai.training.seeds import deterministic, seeded
+from lepton_monai.training.training import Training, learning_rate
 from tests.plans.examples import example_plan
+from tests.training.cases import two_balls
 
 CPU = torch.device("cpu")
 
 
-def _cases(plan: Plan) -> list[Prepared]:
-    generator = np.random.default_rng(5)
-    grid = Grid((20, 20, 20), np.diag([-2.0, -2.0, 2.0, 1.0]))
-    index = np.stack(np.meshgrid(*[np.arange(20)] * 3, indexing="ij"), axis=-1)
-    cases = []
-    for centre in ([8, 9, 10], [11, 10, 8]):
-        ball = np.linalg.norm(index - centre, axis=-1) < 6
-        values = (2.0 * ball + generator.normal(0, 0.3, grid.shape)).astype(np.float32)
-        cases.append(prepare(Volume(values, grid, "HU"), Mask(ball.astype(np.uint8), grid), plan))
-    return cases
+def with_training(plan: Plan, **changes: object) -> Plan:
+    return replace(plan, training=replace(plan.training, **changes))  # type: ignore[arg-type]
 
 
-def _trained(plan: Plan, workers: int = 0, device: torch.device = CPU) -> dict[str, torch.Tensor]:
-    network = train_network(_cases(plan), plan, device, workers, lambda _state, _network: None)
-    return network.state_dict()
+def trained(
+    plan: Plan, cases: dict[str, CachedCase], workers: int = 0, device: torch.device = CPU
+) -> Training:
+    with deterministic(1), seeded(plan.training.seed):
+        training = Training(plan, device)
+        feeding = Feeding(device, workers)
+        run_training(training, cases, feeding, on_log=lambda _: None, on_checkpoint=lambda _: None)
+    return training
 
 
-def test_the_same_plan_gives_the_same_weights_whatever_the_workers() -> None:
+def weights(training: Training) -> dict[str, torch.Tensor]:
+    return dict(training.average.state_dict())
+
+
+def equal(first: dict[str, torch.Tensor], second: dict[str, torch.Tensor]) -> bool:
+    return all(torch.equal(tensor, second[name]) for name, tensor in first.items())
+
+
+def test_the_same_plan_gives_the_same_weights_whatever_the_workers(tmp_path: Path) -> None:
     plan = example_plan()
-    first, again, with_workers = _trained(plan), _trained(plan), _trained(plan, workers=2)
-    for name, tensor in first.items():
-        assert torch.equal(tensor, again[name]), name
-        assert torch.equal(tensor, with_workers[name]), name
+    cases = two_balls(tmp_path, plan)
+    first = weights(trained(plan, cases))
+    assert equal(first, weights(trained(plan, cases)))
+    assert equal(first, weights(trained(plan, cases, workers=2)))
 
 
-def test_another_seed_gives_other_weights() -> None:
+def test_another_seed_gives_other_weights(tmp_path: Path) -> None:
     plan = example_plan()
-    other = replace(plan, training=replace(plan.training, seed=1))
-    first, second = _trained(plan), _trained(other)
-    assert any(not torch.equal(tensor, second[name]) for name, tensor in first.items())
+    cases = two_balls(tmp_path, plan)
+    assert not equal(weights(trained(plan, cases)), weights(trained(with_training(plan, seed=1), cases)))
 
 
-def test_training_leaves_the_users_random_state_as_it_was() -> None:
+def test_training_leaves_the_users_random_state_as_it_was(tmp_path: Path) -> None:
+    plan = example_plan()
+    cases = two_balls(tmp_path, plan)
     before = torch.random.get_rng_state()
-    _trained(example_plan())
+    trained(plan, cases)
     assert torch.equal(torch.random.get_rng_state(), before)
 
 
-def test_the_loss_falls_on_what_can_be_learnt() -> None:
-    plan = example_plan()
-    plan = replace(plan, training=replace(plan.training, steps=150, learning_rate=5e-3))
-    losses: list[float] = []
-
-    def note(state: Progressed, _: torch.nn.Module) -> None:
-        losses.append(state.loss)
-
-    train_network(_cases(plan), plan, CPU, 0, note)
+@pytest.mark.parametrize("optimizer", ["adamw", "sgd"])
+@pytest.mark.parametrize("schedule", ["polynomial", "cosine"])
+def test_the_loss_falls_on_what_can_be_learnt(tmp_path: Path, optimizer: str, schedule: str) -> None:
+    plan = with_training(
+        example_plan(), steps=150, learning_rate=5e-3, optimizer=optimizer, schedule=schedule
+    )
+    losses = [loss for _, loss, _ in trained(plan, two_balls(tmp_path, plan)).log]
     assert len(losses) == 3
     assert losses[-1] < 0.8 * losses[0]
 
 
-def test_a_loss_that_is_no_number_stops_the_training() -> None:
+def test_a_loss_that_is_no_number_stops_with_the_cases_named_and_the_state_before_it(
+    tmp_path: Path,
+) -> None:
     plan = example_plan()
-    cases = [replace(case, image=torch.full_like(case.image, float("nan"))) for case in _cases(plan)]
-    with pytest.raises(InputError, match="The loss is nan at step 1"):
-        train_network(cases, plan, CPU, 0, lambda _state, _network: None)
+    cases = two_balls(tmp_path, plan)
+    broken = replace(cases["case-1"], image=np.full_like(cases["case-1"].image, np.nan))
+    with deterministic(1), seeded(0):
+        training = Training(with_training(plan, batch_size=1), CPU)
+        kept: list[tuple[int, dict[str, torch.Tensor]]] = []
+
+        def keep(state: Training) -> None:
+            kept.append((state.step, {name: one.clone() for name, one in state.tensors().items()}))
+
+        with pytest.raises(InputError, match=r"The loss is nan at step [12], on patches of case-1\."):
+            run_training(
+                training,
+                {"case-0": cases["case-0"], "case-1": broken},
+                Feeding(CPU),
+                on_log=lambda _: None,
+                on_checkpoint=keep,
+            )
+    ((_, tensors),) = kept
+    assert all(torch.isfinite(tensor).all() for tensor in tensors.values())
 
 
-def test_the_learning_rate_warms_up_and_falls_to_almost_nothing() -> None:
-    training = replace(example_plan().training, steps=100, warm_up_steps=10, learning_rate=1.0)
-    rates = [learning_rate(training, step) for step in range(100)]
+def test_a_signal_ends_the_training_after_its_step_and_keeps_it(tmp_path: Path) -> None:
+    plan = with_training(example_plan(), steps=200)
+    cases = two_balls(tmp_path, plan)
+    before = signal.getsignal(signal.SIGTERM)
+    kept: list[int] = []
+    with deterministic(1), seeded(0), pytest.raises(StoppedError) as stopped:
+        run_training(
+            Training(plan, CPU),
+            cases,
+            Feeding(CPU),
+            on_log=lambda _: signal.raise_signal(signal.SIGTERM),
+            on_checkpoint=lambda state: kept.append(state.step),
+        )
+    assert stopped.value.exit_code == 143
+    assert kept == [50]
+    assert "step 50 of 200" in str(stopped.value)
+    assert signal.getsignal(signal.SIGTERM) is before
+
+
+@pytest.mark.parametrize("schedule", ["polynomial", "cosine"])
+def test_the_learning_rate_warms_up_and_falls_to_almost_nothing(schedule: str) -> None:
+    plan = with_training(example_plan(), steps=100, warm_up_steps=10, learning_rate=1.0, schedule=schedule)
+    rates = [learning_rate(plan.training, step) for step in range(100)]
     assert rates[0] == pytest.approx(0.1)
     assert rates[9] == pytest.approx(1.0)
     assert rates[10:] == sorted(rates[10:], reverse=True)
@@ -84,16 +130,18 @@ def test_the_learning_rate_warms_up_and_falls_to_almost_nothing() -> None:
 
 
 @pytest.mark.parametrize("precision", ["bfloat16", "float32"])
-def test_every_precision_of_the_cpu_trains(precision: Precision) -> None:
-    plan = example_plan()
-    plan = replace(plan, training=replace(plan.training, precision=precision))
-    assert all(torch.isfinite(tensor).all() for tensor in _trained(plan).values())
+@pytest.mark.parametrize("channels_last", [False, True])
+def test_every_precision_of_the_cpu_trains(
+    tmp_path: Path, precision: Precision, channels_last: bool
+) -> None:
+    plan = with_training(example_plan(), precision=precision, channels_last=channels_last)
+    done = trained(plan, two_balls(tmp_path, plan))
+    assert all(torch.isfinite(tensor).all() for tensor in weights(done).values())
 
 
 @pytest.mark.gpu
 @pytest.mark.parametrize("precision", ["bfloat16", "float16", "float32"])
-def test_every_precision_of_a_gpu_trains(precision: Precision) -> None:
-    plan = example_plan()
-    plan = replace(plan, training=replace(plan.training, precision=precision))
-    weights = _trained(plan, workers=2, device=torch.device("cuda"))
-    assert all(torch.isfinite(tensor).all() for tensor in weights.values())
+def test_every_precision_of_a_gpu_trains(tmp_path: Path, precision: Precision) -> None:
+    plan = with_training(example_plan(), precision=precision)
+    done = trained(plan, two_balls(tmp_path, plan), workers=2, device=torch.device("cuda"))
+    assert all(torch.isfinite(tensor).all() for tensor in weights(done).values())

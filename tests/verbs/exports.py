@@ -30,8 +30,11 @@ data:
     source: rtstruct
     classes: {{ball: "Ball*"}}
 split: {{test: 0.25, validation: 0.3}}
+network: {{name: unet}}
 plan:
-  {{channels: [4, 8], patch_size: [16, 16, 8], batch_size: 2, steps: 30, precision: float32, mirror: false}}
+  network: {{channels: [4, 8]}}
+  training: {{patch_size: [16, 16, 8], batch_size: 2, steps: 30, precision: float32}}
+  prediction: {{mirror_axes: []}}
 """
 
 

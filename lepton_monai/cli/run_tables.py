@@ -1,0 +1,164 @@
+"""What is printed of runs: plans, trainings, figures; text for a person, and the same as one document."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from lepton_monai.cli.tables import _document, _interval, _number, _rounded, _told, table
+
+if TYPE_CHECKING:  # each verb's own command imports it; the others shall not pay for it
+    from lepton_monai.plans.plan import Plan
+    from lepton_monai.verbs.evaluate import Comparison, Evaluation
+    from lepton_monai.verbs.folds import FoldsReport
+    from lepton_monai.verbs.train import TrainReport
+
+
+def plan_text(plan: "Plan") -> str:
+    """Return a plan as it would be kept: every value, with the reasons at its end."""
+    from lepton_monai.plans.plan import plan_text as as_yaml
+
+    return f"{as_yaml(plan)}\nThe steps are measured when the training starts; nothing was trained."
+
+
+def plan_document(plan: "Plan") -> dict[str, Any]:
+    """Return a plan as one document."""
+    return asdict(plan)
+
+
+def train_text(done: "TrainReport") -> str:
+    """Return what was trained on, the validation figures, and where the run is."""
+    training = done.plan.training
+    patch = " x ".join(str(side) for side in training.patch_size)
+    said = (
+        f"Trained {training.steps} steps of {training.batch_size} patches of {patch} voxels "
+        f"in {training.precision} on {done.training_cases} cases."
+    )
+    parts = [_told(done.findings), said]
+    if done.validation is not None:
+        parts.append(evaluate_text(done.validation, "validation"))
+    parts.append(f"The run is in {done.run.folder}; its test cases were not opened.")
+    return "\n\n".join(part for part in parts if part)
+
+
+def train_document(done: "TrainReport") -> dict[str, Any]:
+    """Return the outcome of a training as one document."""
+    return {
+        "schema_version": 1,
+        "run": str(done.run.folder),
+        "steps": done.plan.training.steps,
+        "training_cases": done.training_cases,
+        "validation": evaluate_document(done.validation) if done.validation else None,
+        "findings": [_document(name, finding) for name, finding in done.findings],
+    }
+
+
+def folds_text(done: "FoldsReport") -> str:
+    """Return what was trained of every fold, and what to do with all of them."""
+    parts = [train_text(one) for one in done.trained]
+    said = f"{len(done.trained)} folds were trained"
+    said += f", {done.already_there} were there already." if done.already_there else "."
+    parts.append(f"{said} `lepton evaluate {done.folder}` judges each on its own test side.")
+    return "\n\n".join(parts)
+
+
+def folds_document(done: "FoldsReport") -> dict[str, Any]:
+    """Return the outcome of all folds as one document."""
+    return {
+        "schema_version": 1,
+        "run": str(done.folder),
+        "folds": [train_document(one) for one in done.trained],
+        "already_there": done.already_there,
+    }
+
+
+_TOLD = {
+    "iou": "IoU",
+    "nsd": "Surface Dice at {tolerance:g} mm",
+    "hd95_mm": "HD95 (mm)",
+    "assd_mm": "Surface distance (mm)",
+    "volume_error_percent": "Volume error (%)",
+    "lesion_sensitivity": "Lesions found",
+    "lesion_precision": "Findings that are lesions",
+}
+"""How the figures beside Dice are called on the terminal."""
+
+
+def evaluate_text(done: "Evaluation", side: str = "") -> str:
+    """Return the figures of every case and the means with intervals."""
+    baselines = done.baselines
+    above = f"above {baselines.threshold_value:g}" if baselines.threshold is not None else ""
+    head = ["case", "patient", "class", "Dice", "surface Dice", "HD95 (mm)", "volume (ml)", "truth (ml)"]
+    head += ["ellipsoid"] if baselines.ellipsoid is not None else []
+    head += [above] if above else []
+    rows = []
+    for row in done.cases:
+        figures = row.figures
+        cells = [row.name, row.patient, row.class_name, _rounded(row.dice), _rounded(figures.nsd)]
+        cells += [f"{figures.hd95_mm:.1f}", f"{figures.volume_ml:.1f}", f"{figures.truth_ml:.1f}"]
+        cells += [_rounded(row.ellipsoid_dice)] if baselines.ellipsoid is not None else []
+        cells += [_rounded(row.threshold_dice)] if above else []
+        rows.append(cells)
+    lines = [f"Mean Dice of {name}: {interval.text()}." for name, interval in done.dice.items()]
+    if baselines.ellipsoid is not None:
+        lines.append(f"A centred ellipsoid of half the extent has {baselines.ellipsoid.text()}.")
+    if baselines.threshold is not None:
+        lines.append(f"Every voxel {above} has {baselines.threshold.text()}.")
+    lines = [f"{side} - {line}" if side else line for line in lines]
+    parts = [_told(done.findings), table(head, rows), "\n".join(lines), _other_figures(done)]
+    parts.append(f"Figures are in {done.folder}.")
+    return "\n\n".join(part for part in parts if part)
+
+
+def _other_figures(done: "Evaluation") -> str:
+    tolerance = done.cases[0].figures.tolerance_mm
+    rows = [
+        [said.format(tolerance=tolerance)]
+        + [intervals[figure].text() if figure in intervals else "" for intervals in done.summary.values()]
+        for figure, said in _TOLD.items()
+    ]
+    return table(["over patients", *done.summary], rows)
+
+
+def evaluate_document(done: "Evaluation") -> dict[str, Any]:
+    """Return the figures as one document; an undefined one is null."""
+    baselines = done.baselines
+    return {
+        "schema_version": 2,
+        "figures": {
+            name: {figure: _interval(interval) for figure, interval in intervals.items()}
+            for name, intervals in done.summary.items()
+        },
+        "centred_ellipsoid": _interval(baselines.ellipsoid) if baselines.ellipsoid else None,
+        "threshold": _interval(baselines.threshold) if baselines.threshold else None,
+        "threshold_value": baselines.threshold_value,
+        "cases": [
+            {
+                name: _number(value) if isinstance(value, float) else value
+                for name, value in row.cells().items()
+            }
+            for row in done.cases
+        ],
+        "findings": [_document(name, finding) for name, finding in done.findings],
+        "folder": str(done.folder),
+    }
+
+
+def compare_text(done: "Comparison") -> str:
+    """Return both runs, and by how much the first is better."""
+    lines = [
+        f"Dice of {name}, the first less the second: {interval.text()}."
+        for name, interval in done.differences.items()
+    ]
+    both = [evaluate_text(one) for one in (done.first, done.second)]
+    return "\n\n".join([*both, "Paired by patient:", "\n".join(lines)])
+
+
+def compare_document(done: "Comparison") -> dict[str, Any]:
+    """Return both runs and their differences as one document."""
+    return {
+        "schema_version": 1,
+        "first": evaluate_document(done.first),
+        "second": evaluate_document(done.second),
+        "dice_first_less_second": {
+            name: _interval(interval) for name, interval in done.differences.items()
+        },
+    }

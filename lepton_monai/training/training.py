@@ -1,0 +1,198 @@
+"""A training between two steps: everything that the next step depends on."""
+
+import copy
+from collections.abc import Collection, Mapping
+from typing import Any
+
+import torch
+
+from lepton_monai.networks.build import build_network
+from lepton_monai.plans.plan import Plan, Precision, TrainingPlan
+from lepton_monai.training.groups import freeze, parameter_groups, train_mode
+from lepton_monai.training.losses import LOSSES, supervised_loss
+from lepton_monai.training.ranks import mean_over_ranks
+
+PRECISIONS: dict[Precision, torch.dtype] = {
+    "float32": torch.float32,
+    "bfloat16": torch.bfloat16,
+    "float16": torch.float16,
+}
+
+MOMENTUM = 0.99
+"""Of SGD with Nesterov's correction: nnU-Net's."""
+
+
+class Training:
+    """A network in training, with its running average, its optimizer and the step it is at.
+
+    Parameters
+    ----------
+    plan
+        Every number.
+    device
+        Where to compute.
+    network
+        To start from; None: random weights, from torch's own generator.
+    pretrained
+        Names of parameters that came from other weights.
+
+    Attributes
+    ----------
+    step
+        Steps done.
+    losses
+        Of the steps since the last line of the log.
+    log
+        Step, mean loss and learning rate, line by line.
+    average
+        The running average of the weights, which is the model.
+    """
+
+    def __init__(
+        self,
+        plan: Plan,
+        device: torch.device,
+        network: torch.nn.Module | None = None,
+        pretrained: Collection[str] = (),
+    ) -> None:
+        self.plan = plan
+        self.pretrained = frozenset(pretrained)
+        self.step = 0
+        self.losses: list[float] = []
+        self.log: list[tuple[int, float, float]] = []
+        if network is None:
+            network = build_network(plan.network, len(plan.classes), plan.training.patch_size)
+        network = network.to(device)
+        self._format = torch.channels_last_3d if plan.training.channels_last else torch.contiguous_format
+        network.to(memory_format=self._format)  # type: ignore[call-overload] # torch's stubs lack it alone
+        freeze(network, plan.training.frozen)
+        self.network = train_mode(network)
+        self.average = copy.deepcopy(self.network).eval()
+        self._forward = _distributed(_compiled(self.network, plan.training), device)
+        self._optimizer = _optimizer(self.network, plan.training, self.pretrained)
+        self._loss = LOSSES[plan.training.loss]()
+        precision = plan.training.precision
+        self._autocast = torch.autocast(
+            device.type, dtype=PRECISIONS[precision], enabled=precision != "float32"
+        )
+        self._scaler = torch.GradScaler(device.type, enabled=precision == "float16")
+
+    def advance(self, image: torch.Tensor, label: torch.Tensor) -> float:
+        """Do one step and return its loss; where the loss isn't finite nothing moves."""
+        training = self.plan.training
+        for group in self._optimizer.param_groups:
+            group["lr"] = learning_rate(training, self.step) * group["factor"]
+        self._optimizer.zero_grad(set_to_none=True)
+        with self._autocast:
+            outputs = self._forward(image.contiguous(memory_format=self._format))
+        loss = supervised_loss(self._loss, outputs, label)
+        value = mean_over_ranks(loss.detach())
+        if value - value != 0.0:  # NaN or infinite
+            return value
+        self._scaler.scale(loss).backward()
+        self._scaler.unscale_(self._optimizer)
+        torch.nn.utils.clip_grad_norm_(self.network.parameters(), max_norm=training.clip_norm)
+        self._scaler.step(self._optimizer)
+        self._scaler.update()
+        self.step += 1
+        _move_average(self.average, self.network, min(training.average_decay, self.step / (self.step + 9)))
+        return value
+
+    def tensors(self) -> dict[str, torch.Tensor]:
+        """Return all tensors that the next step depends on but the average, by unique names."""
+        tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
+        for number, state in self._optimizer.state_dict()["state"].items():
+            for name, value in state.items():
+                if value is not None:
+                    tensors[f"optimizer.{number}.{name}"] = torch.as_tensor(value)
+        tensors["random.cpu"] = torch.random.get_rng_state()
+        if torch.cuda.is_available():
+            tensors["random.cuda"] = torch.cuda.get_rng_state()
+        return tensors
+
+    def values(self) -> dict[str, Any]:
+        """Return what is no tensor, as JSON has it."""
+        return {
+            "step": self.step,
+            "losses": self.losses,
+            "log": self.log,
+            "scaler": self._scaler.state_dict(),
+            "pretrained": sorted(self.pretrained),
+        }
+
+    def restore(
+        self,
+        average: Mapping[str, torch.Tensor],
+        tensors: Mapping[str, torch.Tensor],
+        values: Mapping[str, Any],
+    ) -> None:
+        """Go back to where :meth:`tensors` and :meth:`values` were taken."""
+        self.average.load_state_dict(dict(average))
+        self.network.load_state_dict(_under(tensors, "network."))
+        states: dict[int, dict[str, torch.Tensor]] = {}
+        for name, tensor in _under(tensors, "optimizer.").items():
+            number, _, key = name.partition(".")
+            states.setdefault(int(number), {})[key] = tensor
+        groups = self._optimizer.state_dict()["param_groups"]
+        self._optimizer.load_state_dict({"state": states, "param_groups": groups})
+        self._scaler.load_state_dict(values["scaler"])
+        torch.random.set_rng_state(tensors["random.cpu"])
+        if "random.cuda" in tensors and torch.cuda.is_available():
+            torch.cuda.set_rng_state(tensors["random.cuda"])
+        self.step = int(values["step"])
+        self.losses = [float(one) for one in values["losses"]]
+        self.log = [(int(step), float(loss), float(rate)) for step, loss, rate in values["log"]]
+
+
+def learning_rate(training: TrainingPlan, step: int) -> float:
+    """Return the rate of a step: a linear warm-up, then the schedule's fall to zero at the last one."""
+    if step < training.warm_up_steps:
+        return training.learning_rate * (step + 1) / training.warm_up_steps
+    return float(training.learning_rate * SCHEDULES[training.schedule](step / training.steps))
+
+
+def _polynomial(done: float) -> float:
+    return float((1.0 - done) ** 0.9)
+
+
+def _cosine(done: float) -> float:
+    return float(0.5 + 0.5 * torch.cos(torch.tensor(torch.pi * done, dtype=torch.float64)))
+
+
+SCHEDULES = {"polynomial": _polynomial, "cosine": _cosine}
+
+
+def _optimizer(
+    network: torch.nn.Module, training: TrainingPlan, pretrained: Collection[str]
+) -> torch.optim.Optimizer:
+    groups = parameter_groups(
+        network, pretrained, training.learning_rate, training.pretrained_rate, training.weight_decay
+    )
+    if training.optimizer == "sgd":
+        return torch.optim.SGD(groups, lr=training.learning_rate, momentum=MOMENTUM, nesterov=True)
+    return torch.optim.AdamW(groups, lr=training.learning_rate)
+
+
+def _compiled(network: torch.nn.Module, training: TrainingPlan) -> torch.nn.Module:
+    return torch.compile(network) if training.compiled else network  # type: ignore[return-value]
+
+
+def _distributed(network: torch.nn.Module, device: torch.device) -> torch.nn.Module:
+    """Let the gradients of all ranks be averaged, where there are several."""
+    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+        return network
+    ids = [device] if device.type == "cuda" else None
+    return torch.nn.parallel.DistributedDataParallel(network, device_ids=ids)
+
+
+def _move_average(average: torch.nn.Module, network: torch.nn.Module, decay: float) -> None:
+    """Move the running average of the weights a little towards the network."""
+    with torch.no_grad():
+        for kept, new in zip(average.parameters(), network.parameters(), strict=True):
+            kept.lerp_(new, 1.0 - decay)
+        for held, current in zip(average.buffers(), network.buffers(), strict=True):
+            held.copy_(current)
+
+
+def _under(tensors: Mapping[str, torch.Tensor], prefix: str) -> dict[str, torch.Tensor]:
+    return {name.removeprefix(prefix): one for name, one in tensors.items() if name.startswith(prefix)}

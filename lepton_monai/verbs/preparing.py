@@ -1,0 +1,119 @@
+"""From cases to what a training is fed with: measured one by one, then kept on the network's grid."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+from lepton_monai.cases.case import Case, load_case
+from lepton_monai.cases.collect import DataChoice
+from lepton_monai.core.errors import InputError, MachineError
+from lepton_monai.core.files import cache_folder
+from lepton_monai.core.findings import Finding
+from lepton_monai.core.progress import Progress
+from lepton_monai.core.volume import Volume
+from lepton_monai.data.cache import CachedCase, add_entry, entry_key, find_entry, limit_cache
+from lepton_monai.data.fingerprint import Fingerprint, Measurement, fingerprint, measure
+from lepton_monai.data.transforms import prepare
+from lepton_monai.labels.labelset import Mask
+from lepton_monai.plans.plan import PreparationPlan
+
+USUAL_LIMIT_GB = 100.0
+
+
+@dataclass(frozen=True)
+class Cache:
+    """Where prepared cases are kept, and how much of them."""
+
+    folder: Path
+    limit_gb: float = USUAL_LIMIT_GB
+
+    @classmethod
+    def of_user(cls, limit_gb: float = USUAL_LIMIT_GB) -> "Cache":
+        """Return the one in the user's cache folder.
+
+        Raises
+        ------
+        MachineError
+            This user has none.
+        """
+        folder = cache_folder()
+        if folder is None:
+            message = "This user has no home folder for prepared cases. Name a place with --cache FOLDER."
+            raise MachineError(message)
+        return cls(folder / "prepared", limit_gb)
+
+
+@dataclass(frozen=True, eq=False)
+class Measured:
+    """A case that can be used, without its voxels.
+
+    Parameters
+    ----------
+    case, measurement
+        Which, and what it looks like.
+    digest
+        Of the image's values alone: equal for an image that was exported twice.
+    voxels
+        Digests of everything that is read of it: values, label, and where they lie.
+    """
+
+    case: Case
+    measurement: Measurement
+    digest: str
+    voxels: tuple[str, ...]
+
+
+def measured_cases(
+    cases: Sequence[Case], data: DataChoice, findings: list[tuple[str, Finding]], progress: Progress
+) -> list[Measured]:
+    """Open cases one by one; what is wrong with them is added to the findings."""
+    measured: list[Measured] = []
+    for case in progress.track(cases, "reading cases", len(cases)):
+        loaded = load_case(case, data.label.labels, empty_is_negative=data.label.empty_is_negative)
+        if isinstance(loaded, Finding):
+            findings.append((case.pseudonym, loaded))
+            continue
+        findings += [(case.pseudonym, finding) for finding in loaded.mask.findings]
+        measured.append(Measured(case, measure(loaded), loaded.digest, loaded.digests()))
+    return measured
+
+
+def fingerprint_of(training: Sequence[Measured]) -> Fingerprint:
+    """Sum up what the training cases look like."""
+    return fingerprint([one.measurement for one in training])
+
+
+def prepared_cases(
+    training: Sequence[Measured],
+    data: DataChoice,
+    preparation: PreparationPlan,
+    cache: Cache,
+    progress: Progress,
+) -> dict[str, CachedCase]:
+    """Return every training case on the network's grid, by its name; what the cache holds isn't made again.
+
+    Raises
+    ------
+    InputError
+        A case has changed since it was measured.
+    MachineError
+        The cache can't be written.
+    """
+    cases: dict[str, CachedCase] = {}
+    keys = []
+    for one in progress.track(training, "preparing cases", len(training)):
+        key = entry_key(one.voxels, preparation)
+        keys.append(key)
+        cases[one.case.pseudonym] = find_entry(cache.folder, key) or add_entry(
+            cache.folder, key, prepare(*_voxels(one, data), preparation)
+        )
+    limit_cache(cache.folder, int(cache.limit_gb * 1e9), keys)
+    return cases
+
+
+def _voxels(one: Measured, data: DataChoice) -> tuple[Volume, Mask]:
+    loaded = load_case(one.case, data.label.labels, empty_is_negative=data.label.empty_is_negative)
+    if isinstance(loaded, Finding) or loaded.digests() != one.voxels:
+        message = f"{one.case.pseudonym} changed while it was read: start again."
+        raise InputError(message)
+    return loaded.volume, loaded.mask
