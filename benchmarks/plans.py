@@ -1,7 +1,7 @@
 """What the planner chooses: `python benchmarks/plans.py > docs/PLANS.md`.
 
-Four kinds of images on three machines, without a clock: each plan is of the heaviest training that the memory
-can bear; the steps, the precision and perhaps a lighter rung follow from measurement when a training starts.
+Four kinds of images on three machines, without a clock: each plan is of the heaviest training that the
+memory can bear; steps, precision and perhaps a lighter rung are measured when a training starts.
 """
 
 import numpy as np
@@ -106,11 +106,12 @@ _HEAD = f"""# Plans
 What `lepton train --dry-run` would choose for four kinds of images on three machines. This page is made by
 `benchmarks/plans.py`, and a test compares it with the planner.
 
-A plan follows from the training images (median spacing and extent, the foreground's values), from the memory,
-and from the time. The last one is measured: a training starts with a few real steps on the heaviest rung that
-the memory can bear, and goes down until enough steps fit into `train.minutes` ({FEWEST_STEPS["cpu"]:,} on a CPU,
-{FEWEST_STEPS["gpu"]:,} on a GPU). What was measured is frozen into `plan.yaml`, so that time never decides a
-result. Every value can be given instead, under `plan:` in the config, by the names of `plan.yaml`.
+A plan follows from the training images (median spacing and extent, the foreground's values), from the
+memory, and from the time. The last one is measured: a training starts with a few real steps on the heaviest
+rung that the memory can bear, and goes down until enough steps fit into `train.minutes`
+({FEWEST_STEPS["cpu"]:,} on a CPU, {FEWEST_STEPS["gpu"]:,} on a GPU). What was measured is frozen into
+`plan.yaml`, so that time never decides a result. Every value can be given instead, under `plan:` in the
+config, by the names of `plan.yaml`.
 
 | | rungs: channels of the first level, voxels of a patch |
 | --- | --- |

@@ -3,7 +3,14 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
-from lepton_monai.cli.tables import _document, _interval, _number, _rounded, _told, table
+from lepton_monai.cli.tables import (
+    finding_document,
+    findings_text,
+    interval_document,
+    number_or_null,
+    rounded,
+    table,
+)
 
 if TYPE_CHECKING:  # each verb's own command imports it; the others shall not pay for it
     from lepton_monai.plans.plan import Plan
@@ -32,7 +39,7 @@ def train_text(done: "TrainReport") -> str:
         f"Trained {training.steps} steps of {training.batch_size} patches of {patch} voxels "
         f"in {training.precision} on {done.training_cases} cases."
     )
-    parts = [_told(done.findings), said]
+    parts = [findings_text(done.findings), said]
     if done.validation is not None:
         parts.append(evaluate_text(done.validation, "validation"))
     parts.append(f"The run is in {done.run.folder}; its test cases were not opened.")
@@ -47,7 +54,7 @@ def train_document(done: "TrainReport") -> dict[str, Any]:
         "steps": done.plan.training.steps,
         "training_cases": done.training_cases,
         "validation": evaluate_document(done.validation) if done.validation else None,
-        "findings": [_document(name, finding) for name, finding in done.findings],
+        "findings": [finding_document(name, finding) for name, finding in done.findings],
     }
 
 
@@ -92,10 +99,10 @@ def evaluate_text(done: "Evaluation", side: str = "") -> str:
     rows = []
     for row in done.cases:
         figures = row.figures
-        cells = [row.name, row.patient, row.class_name, _rounded(row.dice), _rounded(figures.nsd)]
+        cells = [row.name, row.patient, row.class_name, rounded(row.dice), rounded(figures.nsd)]
         cells += [f"{figures.hd95_mm:.1f}", f"{figures.volume_ml:.1f}", f"{figures.truth_ml:.1f}"]
-        cells += [_rounded(row.ellipsoid_dice)] if baselines.ellipsoid is not None else []
-        cells += [_rounded(row.threshold_dice)] if above else []
+        cells += [rounded(row.ellipsoid_dice)] if baselines.ellipsoid is not None else []
+        cells += [rounded(row.threshold_dice)] if above else []
         rows.append(cells)
     lines = [f"Mean Dice of {name}: {interval.text()}." for name, interval in done.dice.items()]
     if baselines.ellipsoid is not None:
@@ -103,7 +110,7 @@ def evaluate_text(done: "Evaluation", side: str = "") -> str:
     if baselines.threshold is not None:
         lines.append(f"Every voxel {above} has {baselines.threshold.text()}.")
     lines = [f"{side} - {line}" if side else line for line in lines]
-    parts = [_told(done.findings), table(head, rows), "\n".join(lines), _other_figures(done)]
+    parts = [findings_text(done.findings), table(head, rows), "\n".join(lines), _other_figures(done)]
     parts.append(f"Figures are in {done.folder}.")
     return "\n\n".join(part for part in parts if part)
 
@@ -124,20 +131,20 @@ def evaluate_document(done: "Evaluation") -> dict[str, Any]:
     return {
         "schema_version": 2,
         "figures": {
-            name: {figure: _interval(interval) for figure, interval in intervals.items()}
+            name: {figure: interval_document(interval) for figure, interval in intervals.items()}
             for name, intervals in done.summary.items()
         },
-        "centred_ellipsoid": _interval(baselines.ellipsoid) if baselines.ellipsoid else None,
-        "threshold": _interval(baselines.threshold) if baselines.threshold else None,
+        "centred_ellipsoid": interval_document(baselines.ellipsoid) if baselines.ellipsoid else None,
+        "threshold": interval_document(baselines.threshold) if baselines.threshold else None,
         "threshold_value": baselines.threshold_value,
         "cases": [
             {
-                name: _number(value) if isinstance(value, float) else value
+                name: number_or_null(value) if isinstance(value, float) else value
                 for name, value in row.cells().items()
             }
             for row in done.cases
         ],
-        "findings": [_document(name, finding) for name, finding in done.findings],
+        "findings": [finding_document(name, finding) for name, finding in done.findings],
         "folder": str(done.folder),
     }
 
@@ -159,6 +166,6 @@ def compare_document(done: "Comparison") -> dict[str, Any]:
         "first": evaluate_document(done.first),
         "second": evaluate_document(done.second),
         "dice_first_less_second": {
-            name: _interval(interval) for name, interval in done.differences.items()
+            name: interval_document(interval) for name, interval in done.differences.items()
         },
     }

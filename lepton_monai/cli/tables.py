@@ -72,7 +72,7 @@ def index_text(found: "IndexReport") -> str:
     )
     named = [(row.name, one) for row in found.rows for one in row.findings]
     named += [("", finding) for finding in found.findings]
-    return "\n\n".join([*parts, _told(named, found.roots)]).rstrip()
+    return "\n\n".join([*parts, findings_text(named, found.roots)]).rstrip()
 
 
 def index_document(found: "IndexReport") -> dict[str, Any]:
@@ -92,13 +92,13 @@ def index_document(found: "IndexReport") -> dict[str, Any]:
                 "usable": row.usable,
                 "irregularity_mm": row.irregularity_mm,
                 "shear_mm": row.shear_mm,
-                "findings": [_document("", one) for one in row.findings],
+                "findings": [finding_document("", one) for one in row.findings],
             }
             for row in found.rows
         ],
         "labels": dict(Counter(found.labels)),
         "others": dict(Counter(found.others)),
-        "findings": [_document("file", one) for one in found.findings],
+        "findings": [finding_document("file", one) for one in found.findings],
     }
 
 
@@ -125,7 +125,7 @@ def convert_text(done: "ConvertReport") -> str:
         f"They are in {done.out}; its key.json says whose they are."
     )
     written = table(head, rows) if rows else ""
-    return "\n\n".join(part for part in (written, _told(named, done.roots), ending) if part)
+    return "\n\n".join(part for part in (written, findings_text(named, done.roots), ending) if part)
 
 
 def convert_document(done: "ConvertReport") -> dict[str, Any]:
@@ -140,13 +140,13 @@ def convert_document(done: "ConvertReport") -> dict[str, Any]:
                 "shape": image.shape,
                 "spacing_mm": image.spacing_mm,
                 "unit": image.unit,
-                "findings": [_document("", one) for one in image.findings],
+                "findings": [finding_document("", one) for one in image.findings],
             }
             for image in done.written
         ],
         "already_there": done.already_there,
-        "left_out": [_document(name, finding) for name, finding in done.left_out],
-        "findings": [_document("file", finding) for finding in done.findings],
+        "left_out": [finding_document(name, finding) for name, finding in done.left_out],
+        "findings": [finding_document("file", finding) for finding in done.findings],
     }
 
 
@@ -172,7 +172,7 @@ def check_text(found: "CheckReport") -> str:
     patients = len({row.patient for row in used})
     counts = ", ".join(f"{count} {side}" for side, count in sorted(sides.items()))
     ending = f"{len(used)} of {len(found.rows)} cases of {patients} patients can be used: {counts}."
-    return "\n\n".join(part for part in (_told(found.findings), table(head, rows), ending) if part)
+    return "\n\n".join(part for part in (findings_text(found.findings), table(head, rows), ending) if part)
 
 
 def check_document(found: "CheckReport") -> dict[str, Any]:
@@ -193,7 +193,7 @@ def check_document(found: "CheckReport") -> dict[str, Any]:
             }
             for row in found.rows
         ],
-        "findings": [_document(name, finding) for name, finding in found.findings],
+        "findings": [finding_document(name, finding) for name, finding in found.findings],
     }
 
 
@@ -214,7 +214,7 @@ def predict_text(done: "PredictReport") -> str:
         f"passed over. Masks, pictures and records are in {done.out}."
     )
     head = ("case", "patient", "volume (ml)", "mask")
-    parts = [_told(named), table(head, rows), ending]
+    parts = [findings_text(named), table(head, rows), ending]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -224,9 +224,9 @@ def predict_document(done: "PredictReport") -> dict[str, Any]:
         "schema_version": 1,
         "out": str(done.out),
         "predictions": list(done.records),
-        "failed": [_document(name, finding) for name, finding in done.failed],
-        "passed_over": [_document(name, finding) for name, finding in done.passed_over],
-        "findings": [_document(name, finding) for name, finding in done.findings],
+        "failed": [finding_document(name, finding) for name, finding in done.failed],
+        "passed_over": [finding_document(name, finding) for name, finding in done.passed_over],
+        "findings": [finding_document(name, finding) for name, finding in done.findings],
     }
 
 
@@ -254,7 +254,8 @@ def _use(row: "SeriesRow") -> str:
     return f"{'refused' if reason.severity == 'refused' else 'left out'}: {reason.code}"
 
 
-def _document(name: str, finding: Finding) -> dict[str, str]:
+def finding_document(name: str, finding: Finding) -> dict[str, str]:
+    """Return a finding as one document."""
     return {
         "where": name,
         "severity": finding.severity,
@@ -264,7 +265,7 @@ def _document(name: str, finding: Finding) -> dict[str, str]:
     }
 
 
-def _told(named: Iterable[Named], roots: Sequence[Path] = ()) -> str:
+def findings_text(named: Iterable[Named], roots: Sequence[Path] = ()) -> str:
     """Return one line a finding; a remark on more than three things is told once, with a count."""
     by_code: dict[str, list[Named]] = {}
     for name, finding in named:
@@ -287,19 +288,22 @@ def _shown(text: str) -> str:
     return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
-def _rounded(value: float) -> str:
+def rounded(value: float) -> str:
+    """Return what a Dice can bear."""
     return "undefined" if value != value else f"{value:.3f}"  # noqa: PLR0124 - the test for NaN
 
 
-def _number(value: float) -> float | None:
+def number_or_null(value: float) -> float | None:
+    """Return a number as JSON has it: NaN is null."""
     return None if value != value else value  # noqa: PLR0124 - the test for NaN
 
 
-def _interval(interval: Any) -> dict[str, float | int | None]:
+def interval_document(interval: Any) -> dict[str, float | int | None]:
+    """Return an interval as one document."""
     return {
-        "mean": _number(interval.mean),
-        "low": _number(interval.low),
-        "high": _number(interval.high),
+        "mean": number_or_null(interval.mean),
+        "low": number_or_null(interval.low),
+        "high": number_or_null(interval.high),
         "n": interval.n,
         "undefined": interval.undefined,
     }

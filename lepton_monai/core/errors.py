@@ -120,6 +120,8 @@ class StoppedError(LeptonError):
         Of the signal: the exit code is 128 more.
     """
 
+    exit_code = 128
+
     def __init__(self, message: str, signal_number: int) -> None:
         super().__init__(message)
         self.exit_code = 128 + signal_number  # type: ignore[misc] # of this error, not of its class

@@ -51,10 +51,13 @@ def test_every_error_of_ours_ends_with_the_code_of_its_branch() -> None:
         "InputError": 3,
         "GeometryError": 3,
         "LabelError": 3,
+        "WeightsError": 3,
         "FileRefused": 3,
         "SeriesRefused": 3,
         "PartlyDoneError": 4,
         "MachineError": 5,
         "DeviceError": 5,
         "LockedError": 5,
+        "StoppedError": 128,
     }
+    assert errors.StoppedError("", 15).exit_code == 143
