@@ -7,7 +7,8 @@
 import json
 import os
 import sys
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -69,7 +70,7 @@ def thin(folder: Path) -> Work:
         else:
             start = rng.integers(0, shape - size + 1)
         box = tuple(slice(a, a + n) for a, n in zip(start, PATCH, strict=True))
-        axes = [axis for axis in range(3) if rng.random() < 0.5]
+        axes = tuple(axis for axis in range(3) if rng.random() < 0.5)
         image = np.flip(images[one][box].astype(np.float32), axes) * np.float32(rng.uniform(0.75, 1.25))
         label = np.ascontiguousarray(np.flip(labels[one][box], axes))
         return torch.from_numpy(image)[None], torch.from_numpy(label)[None]
@@ -84,10 +85,10 @@ def thin(folder: Path) -> Work:
     return work
 
 
-def ours(folder: Path, **augmentation: float) -> Work:
+def ours(folder: Path, augmentation: Mapping[str, float] | None = None) -> Work:
     """Return lepton's batches, as the planner sets them but for what is given."""
     cases = [open_entry(entry) for entry in sorted((folder / ENTRIES).iterdir())]
-    plan = _plan(augmentation)
+    plan = _plan(augmentation or {})
 
     def work() -> None:
         for _ in batches(cases, plan, Feeding(torch.device("cpu"))):
@@ -96,7 +97,7 @@ def ours(folder: Path, **augmentation: float) -> Work:
     return work
 
 
-def _plan(augmentation: dict[str, float]) -> Plan:
+def _plan(augmentation: Mapping[str, float]) -> Plan:
     given = {
         "preparation.spacing_mm": (1.5, 1.5, 1.5),
         "training.patch_size": PATCH,
@@ -158,12 +159,12 @@ def persistent(folder: Path) -> Work:
 
 LOADERS: dict[str, Callable[[Path], Work]] = {
     "thin": thin,
-    "light": lambda folder: ours(folder, **(_only("brightness_probability"))),
+    "light": partial(ours, augmentation=_only("brightness_probability")),
     "all": ours,
-    "none": lambda folder: ours(folder, **_only(None)),
-    **{one: (lambda folder, one=one: ours(folder, **_only(one))) for one in PROBABILITIES},
-    "cached": lambda folder: cached(folder, 1),
-    "cached_4": lambda folder: cached(folder, 4),
+    "none": partial(ours, augmentation=_only(None)),
+    **{one: partial(ours, augmentation=_only(one)) for one in PROBABILITIES},
+    "cached": partial(cached, samples=1),
+    "cached_4": partial(cached, samples=4),
     "persistent": persistent,
 }
 

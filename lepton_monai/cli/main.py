@@ -163,10 +163,16 @@ def check(config: Path, pictures: Path | None, changes: tuple[str, ...], **commo
 @click.option("--fold", metavar="NUMBER|all", help="Train one fold of the split (from 0), or all of them.")
 @click.option("--dry-run", is_flag=True, help="Print the plan with its reasons, and train nothing.")
 @click.option("--seed", type=int, help="Of weights and chance: train.seed.")
-@click.option("--workers", type=int, help="Processes that make patches [default: by the device].")
+@click.option(
+    "--workers", type=click.IntRange(min=0), help="Processes that make patches [default: by the device]."
+)
 @click.option("--cache", type=FOLDER, help="Of prepared cases [default: in the user's cache folder].")
 @click.option(
-    "--cache-limit", type=float, default=100.0, show_default=True, help="GB that prepared cases may take."
+    "--cache-limit",
+    type=click.FloatRange(min=0),
+    default=100.0,
+    show_default=True,
+    help="GB that prepared cases may take.",
 )
 @_with_network
 @_with_config
@@ -190,6 +196,9 @@ def train(
     """Train by CONFIG; test cases are never opened."""
     from lepton_monai.config.load import load_config
 
+    if dry_run and (plan or resume or fold == "all"):
+        message = "--dry-run makes a new plan of one training: leave out --plan, --resume and --fold all."
+        raise click.UsageError(message)
     with Session(**common) as told:
         more = [f"train.seed={seed}"] if seed is not None else []
         more += [f"network.weights={start}"] if start is not None else []

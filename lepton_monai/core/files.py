@@ -164,12 +164,13 @@ def _made_by(marker: Path) -> str:
 def _clear_leftovers(folder: Path) -> None:
     for path in sorted(folder.rglob(".lepton-*")):
         match = _TEMPORARY.match(path.name)
-        if match and not _is_alive(int(match.group(1))):
+        if match and not is_alive(int(match.group(1))):
             with suppress(OSError):
                 path.unlink(missing_ok=True)
 
 
-def _is_alive(process_id: int) -> bool:
+def is_alive(process_id: int) -> bool:
+    """Tell whether a process of this machine is running."""
     try:
         os.kill(process_id, 0)
     except ProcessLookupError:

@@ -61,9 +61,13 @@ RULES: dict[str, Rule] = {
     "mixed_frame_of_reference": _refused(_ASK_SOURCE),
     "mixed_identity": _refused(_ASK_SOURCE),
     "mixed_pixel_spacing": _refused(_ASK_SOURCE),
-    "missing_slice": _refused("Export the whole series again, or allow a marked gap (--fill-gaps)."),
-    "variable_spacing": _refused("Allow resampling onto a regular grid (--regularise)."),
-    "gantry_tilt": _refused("Use a reconstruction without tilt, or allow resampling (--regularise)."),
+    "missing_slice": _refused(
+        "Export the whole series again; `lepton convert --fill-gaps` leaves the gap empty."
+    ),
+    "variable_spacing": _refused("`lepton convert --regularise` resamples it onto a regular grid."),
+    "gantry_tilt": _refused(
+        "Use a reconstruction without tilt; `lepton convert --regularise` resamples it."
+    ),
     "unknown_slice_spacing": _refused("One slice without any thickness is no volume."),
     "conflicting_duplicate": _refused(_ASK_SOURCE),
     "conflicting_instance": _refused("Two objects share one SOP instance UID; export again."),

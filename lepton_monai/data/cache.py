@@ -11,7 +11,9 @@ import json
 import os
 import secrets
 import shutil
+import time
 from collections.abc import Callable, Sequence
+from contextlib import suppress
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -22,7 +24,7 @@ import torch
 from numpy.typing import NDArray
 
 from lepton_monai.core.errors import MachineError
-from lepton_monai.core.files import digest_of
+from lepton_monai.core.files import digest_of, is_alive
 from lepton_monai.data.transforms import Prepared
 from lepton_monai.plans.plan import PreparationPlan
 
@@ -31,6 +33,9 @@ VERSION = 1
 
 MOST_PLACES = 10_000
 """Voxels of a class that are kept for the sampler to choose from."""
+
+IN_USE_SECONDS = 86_400.0
+"""An entry that was opened within a day is never removed for room."""
 
 _ARRAYS = ("image.npy", "label.npy", "places.npy")
 _RECORD = "entry.json"
@@ -141,18 +146,31 @@ def limit_cache(root: Path, most_bytes: int, keep: Sequence[str]) -> int:
     removed
         Number of entries; those of `keep` stay.
     """
-    entries = [(path.stat().st_mtime, path.parent) for path in root.glob(f"*/{_RECORD}")]
-    sizes = {folder: sum(one.stat().st_size for one in folder.iterdir()) for _, folder in entries}
-    total, removed = sum(sizes.values()), 0
-    for _, folder in sorted(entries):
+    _clear_leftovers(root)
+    entries: list[tuple[float, int, Path]] = []
+    for record in root.glob(f"[!.]*/{_RECORD}"):
+        with suppress(FileNotFoundError):  # another process has just removed it
+            size = sum(one.stat().st_size for one in record.parent.iterdir())
+            entries.append((record.stat().st_mtime, size, record.parent))
+    total, removed = sum(size for _, size, _ in entries), 0
+    for used, size, folder in sorted(entries):
         if total <= most_bytes:
             break
-        if folder.name in keep:
+        # What was used lately may belong to a training that is at work beside this one.
+        if folder.name in keep or time.time() - used < IN_USE_SECONDS:
             continue
         shutil.rmtree(folder, ignore_errors=True)
-        total -= sizes[folder]
+        total -= size
         removed += 1
     return removed
+
+
+def _clear_leftovers(root: Path) -> None:
+    """Remove the half entries of processes that were killed; a live one finishes its own."""
+    for folder in root.glob(".*"):
+        process = folder.name.split("-")[1:2]
+        if folder.is_dir() and process and process[0].isdigit() and not is_alive(int(process[0])):
+            shutil.rmtree(folder, ignore_errors=True)
 
 
 def _places(label: NDArray[np.uint8]) -> NDArray[np.int32]:

@@ -9,6 +9,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
+from lepton_monai.core.errors import MachineError
 from lepton_monai.core.files import cache_folder
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.progress import SILENT, Progress
@@ -31,6 +32,7 @@ from lepton_monai.dicom.store import (
     next_file,
     next_visit,
     number_of_files,
+    remove_database,
 )
 from lepton_monai.dicom.tree import Tree
 from lepton_monai.dicom.volumes import make_volumes, path_of, read_volumes
@@ -106,7 +108,20 @@ def scan(
         The index can't be written.
     """
     tree = Tree(roots, exclude, follow_links=follow_links)
-    store = Store(database)
+    try:
+        return _scanned(tree, Store(database), progress)
+    except sqlite3.OperationalError as error:
+        message = f"The index {database} can't be used: {error}."
+        raise MachineError(message) from error
+    except sqlite3.DatabaseError:
+        # Damaged beyond its head: it is only a cache.
+        if database is None:
+            raise
+        remove_database(database)
+        return _scanned(Tree(roots, exclude, follow_links=follow_links), Store(database), progress)
+
+
+def _scanned(tree: Tree, store: Store, progress: Progress) -> Index:
     with store.writing() as connection:
         findings = _take_in(tree, store, connection, progress)
     return _index(store, tree, findings)

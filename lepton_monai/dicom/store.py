@@ -103,7 +103,7 @@ class Store:
             with self._writable() as connection:
                 yield connection
                 connection.commit()
-        except (OSError, sqlite3.Error) as error:
+        except (OSError, sqlite3.OperationalError) as error:
             message = f"The index {self._name} can't be written: {error}."
             raise MachineError(message) from error
 
@@ -141,10 +141,15 @@ def _opened(path: Path) -> sqlite3.Connection:
     except sqlite3.OperationalError:
         raise
     except sqlite3.DatabaseError:  # damaged, and only a cache
-        for ending in ("", "-wal", "-shm"):
-            with suppress(FileNotFoundError):
-                Path(f"{path}{ending}").unlink()
+        remove_database(path)
         return _with_tables(path)
+
+
+def remove_database(path: Path) -> None:
+    """Remove an index file with what SQLite keeps beside it."""
+    for ending in ("", "-wal", "-shm"):
+        with suppress(FileNotFoundError):
+            Path(f"{path}{ending}").unlink()
 
 
 def _with_tables(path: Path) -> sqlite3.Connection:

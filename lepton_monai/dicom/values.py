@@ -154,7 +154,7 @@ def write_physical(header: Header, stored: NDArray[Any], factor: float, plane: N
             plane[...] = stored
         # The result fits; on the way there a number may wrap around, and back again.
         if slope != 1:
-            np.multiply(plane, plane.dtype.type(int(slope)), out=plane)
+            np.multiply(plane, _wrapped(int(slope), plane.dtype), out=plane)
         if intercept:
             np.add(plane, _wrapped(int(intercept), plane.dtype), out=plane)
         return

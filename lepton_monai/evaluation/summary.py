@@ -3,11 +3,12 @@
 from collections import defaultdict
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 
 from lepton_monai.evaluation.intervals import Interval, mean_interval, paired_difference, ratio_interval
-from lepton_monai.evaluation.lesions import LesionCounts, count, pooled
+from lepton_monai.evaluation.lesions import SIZE_EDGES_MM, LesionCounts, count, count_by_size, pooled
 from lepton_monai.evaluation.segmentation import SegmentationFigures
 
 AVERAGED = ("dice", "iou", "nsd", "hd95_mm", "assd_mm", "volume_error_percent")
@@ -122,7 +123,22 @@ def _of_lesions(rows: Sequence[CaseFigures]) -> dict[str, Interval]:
         counts[row.patient].append(count(row.figures.lesions))
     patients = [pooled(found) for _, found in sorted(counts.items())]
     hits = [one.hit for one in patients]
-    return {
+    return _by_size(rows) | {
         "lesion_sensitivity": ratio_interval(hits, [one.hit + one.missed for one in patients]),
         "lesion_precision": ratio_interval(hits, [one.hit + one.false for one in patients]),
     }
+
+
+def _by_size(rows: Sequence[CaseFigures]) -> dict[str, Interval]:
+    """Return the share of lesions found in each stratum of diameter."""
+    bounds = (0.0, *SIZE_EDGES_MM, float("inf"))
+    counts: dict[str, list[tuple[LesionCounts, ...]]] = defaultdict(list)
+    for row in rows:
+        counts[row.patient].append(count_by_size(row.figures.lesions))
+    found = {}
+    for stratum, (low, high) in enumerate(pairwise(bounds)):
+        patients = [pooled(one[stratum] for one in cases) for _, cases in sorted(counts.items())]
+        found[f"lesion_sensitivity_{low:g}_to_{high:g}_mm"] = ratio_interval(
+            [one.hit for one in patients], [one.hit + one.missed for one in patients]
+        )
+    return found

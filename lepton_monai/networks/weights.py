@@ -89,6 +89,8 @@ def weights_file(path: Path) -> Path:
     InputError
         A run without a finished checkpoint, or with a damaged one.
     """
+    if not path.exists():
+        raise _refused(path, "doesn't exist")
     if not path.is_dir():
         return path
     if (path / "checkpoints").is_dir():

@@ -8,10 +8,10 @@ the precision) is frozen here, so that time never decides a result.
 from collections.abc import Mapping
 from dataclasses import asdict, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import ConfigDict, TypeAdapter, ValidationError
+from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from lepton_monai.core.errors import ConfigError
@@ -22,6 +22,7 @@ _STRICT = ConfigDict(extra="forbid")
 
 Triple = tuple[int, int, int]
 Spacing = tuple[float, float, float]
+Count = Annotated[int, Field(ge=1)]
 Precision = Literal["float32", "bfloat16", "float16"]
 Optimizer = Literal["adamw", "sgd"]
 Schedule = Literal["polynomial", "cosine"]
@@ -113,9 +114,9 @@ class TrainingPlan:
     pattern of `frozen` stay as they are.
     """
 
-    patch_size: Triple
-    batch_size: int
-    steps: int
+    patch_size: tuple[Count, Count, Count]
+    batch_size: Count
+    steps: Count
     loss: str
     optimizer: Optimizer
     schedule: Schedule
@@ -128,7 +129,7 @@ class TrainingPlan:
     precision: Precision
     channels_last: bool
     compiled: bool
-    threads: int
+    threads: Count
     seed: int
     augmentation: AugmentationPlan
     pretrained_rate: float = 1.0

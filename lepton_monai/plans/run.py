@@ -16,6 +16,31 @@ FOLD = "fold_"
 """Before the number of a fold: the folders of the runs of all folds."""
 
 
+_STEP = "step-"
+WEIGHTS, RECORD = "weights.safetensors", "state.json"
+CHECKPOINT_SCHEMA = 2
+
+
+@dataclass(frozen=True)
+class Checkpoint:
+    """A whole checkpoint: its record, which was written last, and files with the digests that it names.
+
+    Parameters
+    ----------
+    folder, step
+        Where, and of which step.
+    is_finished
+        Of the last step: it holds the model alone.
+    record
+        The step, the log, and what else is no tensor.
+    """
+
+    folder: Path
+    step: int
+    is_finished: bool
+    record: dict[str, Any]
+
+
 @dataclass(frozen=True)
 class Run:
     """The paths of a run.
@@ -44,8 +69,13 @@ class Run:
         return self.folder / "split.json"
 
     @property
+    def cases_path(self) -> Path:
+        """Digests of what was read of every case, by pseudonym: a resumed training wants the same."""
+        return self.folder / "cases.json"
+
+    @property
     def log_path(self) -> Path:
-        """Step, loss and validation Dice, as CSV."""
+        """Step, loss and learning rate, as CSV."""
         return self.folder / "log.csv"
 
     @property
@@ -61,24 +91,55 @@ class Run:
         """Read the plan."""
         return read_plan(self.plan_path)
 
+    def checkpoint_folder(self, step: int) -> Path:
+        """Where the checkpoint of a step lies."""
+        return self.checkpoints_folder / f"{_STEP}{step:09d}"
+
+    def checkpoints(self) -> tuple[Checkpoint, ...]:
+        """Return the checkpoints that are whole, the newest first; a damaged one is passed over."""
+        folders = sorted(self.checkpoints_folder.glob(f"{_STEP}*"), key=_step_of, reverse=True)
+        found = (_whole(folder) for folder in folders)
+        return tuple(one for one in found if one is not None)
+
     def weights_path(self) -> Path:
-        """Return the newest whole checkpoint's weights.
+        """Return the weights of the finished training.
 
         Raises
         ------
         InputError
-            There is none, or its digest isn't the one that was written with it.
+            It isn't finished, or its weights are damaged.
         """
-        folders = sorted(self.checkpoints_folder.glob("step-*/state.json"))
-        if not folders:
-            message = f"The run {self.folder} has no finished checkpoint: train it first."
-            raise InputError(message)
-        state = json.loads(folders[-1].read_text(encoding="utf-8"))
-        weights = folders[-1].with_name("weights.safetensors")
-        if digest_of(weights) != state["sha256"][weights.name]:
-            message = f"The weights {weights} are damaged: their digest differs from the record."
-            raise InputError(message)
-        return weights
+        found = self.checkpoints()
+        if found and found[0].is_finished:
+            return found[0].folder / WEIGHTS
+        if any(self.checkpoints_folder.glob(f"{_STEP}*")) and not found:
+            message = f"The weights of {self.folder} are damaged: their digests differ from the record."
+        elif found:
+            message = (
+                f"The training in {self.folder} isn't finished: it stopped at step {found[0].step}. "
+                "`lepton train --resume` goes on."
+            )
+        else:
+            message = f"The run {self.folder} has no checkpoint: train it first."
+        raise InputError(message)
+
+
+def _step_of(folder: Path) -> int:
+    number = folder.name.removeprefix(_STEP)
+    return int(number) if number.isdigit() else -1
+
+
+def _whole(folder: Path) -> Checkpoint | None:
+    """Read the record of a checkpoint and compare its files with it; None: it isn't whole."""
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        if record["schema_version"] != CHECKPOINT_SCHEMA:
+            return None
+        if any(digest_of(folder / name) != digest for name, digest in record["sha256"].items()):
+            return None
+        return Checkpoint(folder, int(record["step"]), bool(record["finished"]), record)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError):
+        return None
 
 
 def open_runs(folder: Path) -> tuple[Run, ...]:

@@ -4,34 +4,22 @@ The model (the running average) lies in a file of its own, beside what only a re
 record is written last, so that a folder with a record is whole.
 """
 
-import json
 import shutil
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import torch
 from safetensors.torch import load_file, save
 
 from lepton_monai.core.errors import InputError
 from lepton_monai.core.files import digest_of, write_bytes, write_json
-from lepton_monai.plans.run import Run
+from lepton_monai.plans.run import CHECKPOINT_SCHEMA, RECORD, WEIGHTS, Checkpoint, Run
 from lepton_monai.training.training import Training
 
 KEPT = 2
 """Checkpoints of a running training: where the newest is damaged, the one before it is whole."""
 
-WEIGHTS, TENSORS, RECORD = "weights.safetensors", "training.safetensors", "state.json"
-
-
-@dataclass(frozen=True, eq=False)
-class Checkpoint:
-    """A checkpoint that was read: what :meth:`Training.restore` wants."""
-
-    average: dict[str, torch.Tensor]
-    tensors: dict[str, torch.Tensor]
-    values: dict[str, Any]
+TENSORS = "training.safetensors"
 
 
 def write_checkpoint(run: Run, training: Training) -> Path:
@@ -40,7 +28,7 @@ def write_checkpoint(run: Run, training: Training) -> Path:
     Returns
     -------
     folder
-        ``checkpoints/step-NNNNNN``.
+        ``checkpoints/step-NNNNNNNNN``.
     """
     return _write(run, training, training.tensors(), KEPT)
 
@@ -51,7 +39,7 @@ def write_final(run: Run, training: Training) -> Path:
 
 
 def _write(run: Run, training: Training, tensors: Mapping[str, torch.Tensor], kept: int) -> Path:
-    folder = run.checkpoints_folder / f"step-{training.step:06d}"
+    folder = run.checkpoint_folder(training.step)
     (folder / RECORD).unlink(missing_ok=True)
     digests = {}
     for name, content in ((WEIGHTS, training.average.state_dict()), (TENSORS, tensors)):
@@ -59,49 +47,43 @@ def _write(run: Run, training: Training, tensors: Mapping[str, torch.Tensor], ke
         if content:
             write_bytes(folder / name, save({key: _plain(one) for key, one in content.items()}))
             digests[name] = digest_of(folder / name)
-    record = {"schema_version": 2, "finished": not tensors, "sha256": digests, **training.values()}
-    write_json(folder / RECORD, record)
-    for old in sorted(run.checkpoints_folder.glob("step-*"))[:-kept]:
-        shutil.rmtree(old, ignore_errors=True)
+    record = {"schema_version": CHECKPOINT_SCHEMA, "finished": not tensors, "sha256": digests}
+    write_json(folder / RECORD, record | training.values())
+    whole = [one.folder for one in run.checkpoints()[:kept]]
+    for old in run.checkpoints_folder.iterdir():
+        if old not in whole:
+            shutil.rmtree(old, ignore_errors=True)
     return folder
 
 
-def read_checkpoint(run: Run) -> Checkpoint:
-    """Read the newest whole checkpoint of a training that isn't finished.
+def newest_checkpoint(run: Run) -> Checkpoint:
+    """Return the newest whole checkpoint of a training that isn't finished.
 
     Raises
     ------
     InputError
         There is none, or the training is finished.
     """
-    for record in sorted(run.checkpoints_folder.glob(f"step-*/{RECORD}"), reverse=True):
-        found = _whole(record)
-        if found is not None and found.values["finished"]:
-            message = f"The training in {run.folder} is finished: there is nothing to resume."
-            raise InputError(message)
-        if found is not None:
-            return found
-    message = f"{run.folder} holds no whole checkpoint: there is nothing to resume. Name a new run."
-    raise InputError(message)
+    found = run.checkpoints()
+    if not found:
+        message = f"{run.folder} holds no whole checkpoint: there is nothing to resume. Name a new run."
+        raise InputError(message)
+    if found[0].is_finished:
+        message = f"The training in {run.folder} is finished: there is nothing to resume."
+        raise InputError(message)
+    return found[0]
+
+
+def restore(training: Training, checkpoint: Checkpoint) -> None:
+    """Bring a training to where a checkpoint was written."""
+    average, tensors = (load_file(checkpoint.folder / name) for name in (WEIGHTS, TENSORS))
+    training.restore(average, tensors, checkpoint.record)
 
 
 def is_finished(run: Run) -> bool:
     """Tell whether a run has its model."""
-    found = (_whole(record) for record in run.checkpoints_folder.glob(f"step-*/{RECORD}"))
-    return any(one is not None and one.values["finished"] for one in found)
-
-
-def _whole(record: Path) -> Checkpoint | None:
-    """Read a checkpoint; None where it is damaged: the one before it will do."""
-    try:
-        values = json.loads(record.read_text(encoding="utf-8"))
-        paths = {name: record.with_name(name) for name in values["sha256"]}
-        if any(digest_of(path) != values["sha256"][name] for name, path in paths.items()):
-            return None
-        loaded = {name: load_file(path) for name, path in paths.items()}
-    except (OSError, ValueError, KeyError):
-        return None
-    return Checkpoint(loaded[WEIGHTS], loaded.get(TENSORS, {}), values)
+    found = run.checkpoints()
+    return bool(found) and found[0].is_finished
 
 
 def _plain(tensor: torch.Tensor) -> torch.Tensor:

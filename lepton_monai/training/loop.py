@@ -93,7 +93,7 @@ def run_training(
                 training.losses.clear()
                 on_log(training)
             # 4. What a kill can't take.
-            if any_rank(bool(stop), feeding.device) and training.step < total:
+            if any_rank(bool(stop), feeding.device):
                 on_checkpoint(training)
                 message = f"Stopped at step {training.step} of {total}; --resume goes on from there."
                 raise StoppedError(message, stop[0] if stop else signal.SIGTERM)
@@ -115,6 +115,7 @@ def batches(
         persistent_workers=feeding.workers > 0,
         # Its own, or it would draw from the generator that a resumed training wants as it was.
         generator=torch.Generator(),
+        worker_init_fn=_deaf_to_signals,
     )
     for image, label in loader:
         yield (
@@ -134,6 +135,17 @@ def _not_finite(training: Training, cases: Mapping[str, CachedCase], feeding: Fe
     )
 
 
+_SIGNALS = [signal.SIGTERM, signal.SIGINT]
+if hasattr(signal, "SIGUSR1"):  # SLURM sends it before the time is up; Windows has none
+    _SIGNALS.append(signal.SIGUSR1)
+
+
+def _deaf_to_signals(_: int) -> None:
+    """Let a worker live on when its whole group is told to stop: the training ends it after its step."""
+    for one in _SIGNALS:
+        signal.signal(one, signal.SIG_IGN)
+
+
 @contextmanager
 def _told_to_stop() -> Iterator[list[int]]:
     """Note a signal instead of dying of it, so that the step in hand is finished and kept."""
@@ -141,10 +153,7 @@ def _told_to_stop() -> Iterator[list[int]]:
     if threading.current_thread() is not threading.main_thread():
         yield asked
         return
-    signals = [signal.SIGTERM, signal.SIGINT]
-    if hasattr(signal, "SIGUSR1"):  # SLURM sends it before the time is up; Windows has none
-        signals.append(signal.SIGUSR1)
-    before = {one: signal.signal(one, lambda number, _: asked.append(number)) for one in signals}
+    before = {one: signal.signal(one, lambda number, _: asked.append(number)) for one in _SIGNALS}
     try:
         yield asked
     finally:

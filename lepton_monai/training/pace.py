@@ -24,8 +24,18 @@ MEASURED_STEPS = 3
 MIRROR_SECONDS = 20.0
 """Mirrored prediction takes eight times as long; it pays where it stays below this for a case."""
 
+MOST_MEASURING = 0.04
+"""Of the time: where steps are so slow, the lightest rung is taken without a look at those between."""
+
+FAR_TOO_SLOW = 20
+"""Times the seconds that a step may take: then one step says enough."""
+
 FORWARD_SHARE = 1 / 3
 """Of a training step: backward takes twice as long as forward."""
+
+
+Way = tuple[Precision, bool]
+"""Precision, and whether channels lie last in memory."""
 
 
 @dataclass(frozen=True)
@@ -33,6 +43,7 @@ class Pace:
     """A plan in the fastest precision of this machine, the seconds of its step, and what was measured."""
 
     plan: Plan
+    way: Way
     step_seconds: float
     measured: str
     tried: str = ""
@@ -66,17 +77,20 @@ def measured_plan(
     # Where the user has fixed what tells them apart one rung is as good as the next.
     is_fixed = "training.steps" in given or {"network.channels", "training.patch_size"} <= set(given)
     rungs = draft.rungs[:1] if is_fixed else draft.rungs
+    ways = _ways(draft.plan, draft.options, feeding.device)
     tried: list[str] = []
-    for rung in rungs:
-        pace = _fastest(on_rung(draft, rung), draft.options, cases, feeding)
-        left = seconds_left - (time.perf_counter() - began)
-        steps = left / pace.step_seconds
-        tried.append(f"width {rung.width} with {_voxels(pace.plan)} voxels: {steps:.0f} steps")
-        if steps >= fewest or rung is rungs[-1]:
+    while True:
+        rung, rungs = rungs[0], rungs[1:]
+        pace = _fastest(on_rung(draft, rung), ways, cases, feeding, seconds_left / fewest)
+        ways = [pace.way]  # what is fastest on one rung is so on the next
+        spent = time.perf_counter() - began
+        steps = (seconds_left - spent) / pace.step_seconds
+        tried.append(f"width {rung.width} with {_voxels(pace.plan)} voxels: {max(steps, 0):.0f} steps")
+        if steps >= fewest or not rungs:
             pace = replace(pace, tried=f"{'; '.join(tried)}; {fewest} are wanted")
-            return _frozen(pace, draft.options, cases, left, validation_cases)
-    message = "a ladder has at least one rung"
-    raise RuntimeError(message)
+            return _frozen(pace, draft.options, cases, seconds_left - spent, validation_cases)
+        if spent > MOST_MEASURING * seconds_left:
+            rungs = rungs[-1:]
 
 
 def _frozen(
@@ -117,25 +131,26 @@ def _voxels(plan: Plan) -> int:
     return int(np.prod(plan.training.patch_size))
 
 
-def _fastest(plan: Plan, options: PlanOptions, cases: Sequence[CachedCase], feeding: Feeding) -> Pace:
-    """Measure a plan in every precision and layout that the machine has and the user hasn't fixed."""
-    threads = options.given.get("training.threads", torch.get_num_threads())
-    seconds: dict[str, tuple[float, Plan]] = {}
-    for precision, channels_last in _ways(plan, options, feeding.device):
-        way = replace(
-            plan,
-            training=replace(
-                plan.training, precision=precision, channels_last=channels_last, threads=threads
-            ),
-        )
-        name = f"{precision}{', channels last' if channels_last else ''}"
-        seconds[name] = (_seconds_a_step(way, cases, feeding), way)
-    best = min(seconds, key=lambda name: seconds[name][0])
-    measured = ", ".join(f"{name} {value:.3f} s" for name, (value, _) in seconds.items())
-    return Pace(seconds[best][1], seconds[best][0], measured)
+def _fastest(
+    plan: Plan, ways: Sequence[Way], cases: Sequence[CachedCase], feeding: Feeding, wanted: float
+) -> Pace:
+    """Measure a plan in several ways; `wanted` are the seconds that a step may take."""
+    seconds: dict[Way, float] = {}
+    plans: dict[Way, Plan] = {}
+    for way in ways:
+        precision, channels_last = way
+        training = replace(plan.training, precision=precision, channels_last=channels_last)
+        plans[way] = replace(plan, training=training)
+        seconds[way] = _seconds_a_step(plans[way], cases, feeding, wanted)
+    best = min(seconds, key=lambda way: seconds[way])
+    measured = ", ".join(
+        f"{precision}{', channels last' if channels_last else ''} {value:.3f} s"
+        for (precision, channels_last), value in seconds.items()
+    )
+    return Pace(plans[best], best, seconds[best], measured)
 
 
-def _ways(plan: Plan, options: PlanOptions, device: torch.device) -> list[tuple[Precision, bool]]:
+def _ways(plan: Plan, options: PlanOptions, device: torch.device) -> list[Way]:
     given = options.given
     if "training.precision" in given or "training.channels_last" in given:
         return [(plan.training.precision, plan.training.channels_last)]
@@ -147,14 +162,16 @@ def _ways(plan: Plan, options: PlanOptions, device: torch.device) -> list[tuple[
     return [("float32", False)]
 
 
-def _seconds_a_step(plan: Plan, cases: Sequence[CachedCase], feeding: Feeding) -> float:
-    """Measure whole steps, patches included; the first is left out."""
+def _seconds_a_step(plan: Plan, cases: Sequence[CachedCase], feeding: Feeding, wanted: float) -> float:
+    """Measure whole steps, patches included; the first is left out, unless it is far too slow already."""
     short = replace(plan, training=replace(plan.training, steps=MEASURED_STEPS + 1))
     with deterministic(plan.training.threads), seeded(plan.training.seed):
         training = Training(short, feeding.device)
         times = [time.perf_counter()]
-        made_here = replace(feeding, workers=0)
-        for image, label in islice(batches(cases, short, made_here), MEASURED_STEPS + 1):
+        for image, label in islice(batches(cases, short, replace(feeding, workers=0)), MEASURED_STEPS + 1):
             training.advance(image, label)
             times.append(time.perf_counter())
-    return float(np.min(np.diff(times)[1:]))
+            if times[-1] - times[0] > FAR_TOO_SLOW * wanted:
+                break
+    taken = np.diff(times)
+    return float(np.min(taken[1:] if len(taken) > 1 else taken))

@@ -6,10 +6,11 @@ from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
+import torch
 
 from lepton_monai.core.errors import InputError
 from lepton_monai.data.fingerprint import Fingerprint
-from lepton_monai.networks.build import network_factor
+from lepton_monai.networks.build import MONAI_CLASS, network_factor
 from lepton_monai.plans.options import PlanOptions
 from lepton_monai.plans.plan import (
     SCHEMA,
@@ -26,7 +27,15 @@ from lepton_monai.plans.plan import (
     with_values,
 )
 from lepton_monai.training.devices import Machine
-from lepton_monai.training.shape import FLAT, Shape, divisible, levels, memory_gb, network_shape
+from lepton_monai.training.shape import (
+    FEWEST_LEVELS,
+    FLAT,
+    Shape,
+    divisible,
+    levels,
+    memory_gb,
+    network_shape,
+)
 
 FEWEST_PATCHES, MOST_PATCHES = 2, 12
 """Of a step: batch Dice wants more than one, and many steps teach more than a few large ones."""
@@ -73,6 +82,9 @@ MOST_PATCHES_A_CASE = 64
 
 LATERAL = re.compile(r"(^|[^a-z])(left|right|l|r|lt|rt|links|rechts|sin|dex)([^a-z]|$)", re.IGNORECASE)
 """Names of classes that a mirror would exchange."""
+
+_WORD_START = re.compile(r"(?<=[a-z])(?=[A-Z])")
+"""Between the words of ``kidneyLeft``."""
 
 
 @dataclass(frozen=True)
@@ -188,8 +200,8 @@ def on_rung(draft: Draft, rung: Rung) -> Plan:
 
 def _shape(draft: Draft, rung: Rung) -> Shape:
     """Return patch and levels of a rung around what the user has fixed of them."""
-    plan, given = draft.plan, draft.options.given
-    spacing = plan.preparation.spacing_mm
+    given, spacing = draft.options.given, draft.plan.preparation.spacing_mm
+    network = replace(draft.plan.network, name=given.get("network.name", draft.plan.network.name))
     shape = network_shape(draft.found.extent_mm, spacing, rung.patch_voxels, rung.width)
     patch, channels = given.get("training.patch_size"), given.get("network.channels")
     if patch or channels:
@@ -197,12 +209,29 @@ def _shape(draft: Draft, rung: Rung) -> Shape:
         kernels, strides = levels(patch or shape.patch_size, spacing, **most)
         doubled = tuple(rung.width * 2**level for level in range(len(kernels)))
         shape = Shape(tuple(patch or shape.patch_size), tuple(channels or doubled), kernels, strides)
-    if not patch:
-        name = given.get("network.name", plan.network.name)
-        strides = given.get("network.strides", shape.strides)
-        levelled = replace(plan.network, name=name, strides=strides)
-        shape = replace(shape, patch_size=divisible(shape.patch_size, network_factor(levelled)))
-    return shape
+    shape = replace(
+        shape,
+        kernels=given.get("network.kernels", shape.kernels),
+        strides=given.get("network.strides", shape.strides),
+    )
+    _require_levels(network.name, shape)
+    if patch:
+        return shape
+    factor = network_factor(replace(network, strides=shape.strides))
+    return replace(shape, patch_size=divisible(shape.patch_size, factor))
+
+
+def _require_levels(name: str, shape: Shape) -> None:
+    counts = {len(shape.channels), len(shape.kernels), len(shape.strides)}
+    fewest = FEWEST_LEVELS if name == "dynunet" else 1
+    if name.startswith(MONAI_CLASS) or (len(counts) == 1 and max(counts) >= fewest):
+        return
+    message = (
+        f"plan.network has {len(shape.channels)} channels, {len(shape.kernels)} kernels and "
+        f"{len(shape.strides)} strides, one each is needed a level. The patch {shape.patch_size} bears "
+        f"{len(levels(shape.patch_size, (1.0, 1.0, 1.0))[0])} levels, and {name} wants at least {fewest}."
+    )
+    raise InputError(message)
 
 
 def _require_divisible(plan: Plan) -> None:
@@ -237,7 +266,7 @@ def _training(seed: int, spacing_mm: Spacing, flips: tuple[int, ...]) -> Trainin
         precision="float32",
         channels_last=False,
         compiled=False,
-        threads=1,
+        threads=torch.get_num_threads(),
         seed=seed,
         augmentation=AugmentationPlan(
             flip_axes=flips,
@@ -291,7 +320,7 @@ def _intensity(image: ImagePlan, found: Fingerprint) -> tuple[IntensityPlan, str
 
 
 def _flips(classes: Sequence[str]) -> tuple[tuple[int, ...], str]:
-    lateral = [name for name in classes if LATERAL.search(name)]
+    lateral = [name for name in classes if LATERAL.search(_WORD_START.sub(" ", name))]
     if lateral:
         return (1, 2), f"not along left and right, which {lateral[0]} tells apart"
     return (0, 1, 2), "no class knows left from right"

@@ -1,4 +1,4 @@
-"""Several processes that train one network: started by torchrun or SLURM, joined here."""
+"""Several processes that train one network: started by torchrun (under SLURM too), joined here."""
 
 import os
 from collections.abc import Iterator
@@ -9,6 +9,8 @@ from typing import Any
 
 import torch
 from torch import distributed
+
+from lepton_monai.core.errors import ConfigError
 
 PATIENCE = timedelta(hours=24)
 """The other ranks wait while the first one prepares the cases."""
@@ -29,7 +31,11 @@ class Rank:
 
 def this_rank() -> Rank:
     """Read what torchrun says of this process; without it there is one."""
-    return Rank(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+    try:
+        return Rank(int(os.environ.get("RANK", "0")), int(os.environ.get("WORLD_SIZE", "1")))
+    except ValueError as error:
+        message = "RANK and WORLD_SIZE are set and are no numbers: start by torchrun, or unset them."
+        raise ConfigError(message) from error
 
 
 def local_device(device: torch.device) -> torch.device:

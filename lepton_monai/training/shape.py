@@ -97,7 +97,7 @@ def levels(
         x, y, z = (2 if one else 1 for one in halved)
         strides.append((x, y, z))
         kernels.append(_kernel(size, spacing))
-    while len(kernels) < min(most, FEWEST_LEVELS):
+    while len(kernels) < min(most, FEWEST_LEVELS):  # one more costs little on a map of a few voxels
         kernels.append(kernels[-1])
         strides.append((1, 1, 1))
     return tuple(kernels), tuple(strides)

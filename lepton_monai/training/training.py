@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from lepton_monai.core.errors import ConfigError
 from lepton_monai.networks.build import build_network
 from lepton_monai.plans.plan import Plan, Precision, TrainingPlan
 from lepton_monai.training.groups import freeze, parameter_groups, train_mode
@@ -66,6 +67,9 @@ class Training:
         self._format = torch.channels_last_3d if plan.training.channels_last else torch.contiguous_format
         network.to(memory_format=self._format)  # type: ignore[call-overload] # torch's stubs lack it alone
         freeze(network, plan.training.frozen)
+        if not any(parameter.requires_grad for parameter in network.parameters()):
+            message = f"plan.training.frozen leaves nothing to learn: {', '.join(plan.training.frozen)}."
+            raise ConfigError(message)
         self.network = train_mode(network)
         self.average = copy.deepcopy(self.network).eval()
         self._forward = _distributed(_compiled(self.network, plan.training), device)
@@ -78,7 +82,10 @@ class Training:
         self._scaler = torch.GradScaler(device.type, enabled=precision == "float16")
 
     def advance(self, image: torch.Tensor, label: torch.Tensor) -> float:
-        """Do one step and return its loss; where the loss isn't finite nothing moves."""
+        """Do one step and return its loss; NaN, and nothing moves, where loss or gradients aren't finite.
+
+        In float16 infinite gradients are usual: the scaler leaves out the step and scales less.
+        """
         training = self.plan.training
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(training, self.step) * group["factor"]
@@ -91,7 +98,9 @@ class Training:
             return value
         self._scaler.scale(loss).backward()
         self._scaler.unscale_(self._optimizer)
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), max_norm=training.clip_norm)
+        norm = torch.nn.utils.clip_grad_norm_(self.network.parameters(), max_norm=training.clip_norm)
+        if not self._scaler.is_enabled() and not bool(torch.isfinite(norm)):
+            return float("nan")
         self._scaler.step(self._optimizer)
         self._scaler.update()
         self.step += 1

@@ -6,10 +6,12 @@ from typing import Any
 
 from lepton_monai.cases.split import count_folds
 from lepton_monai.config.schema import Config
+from lepton_monai.core.errors import ConfigError
 from lepton_monai.core.files import claim_folder
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.plans.run import FOLD, Run
 from lepton_monai.training.checkpoint import is_finished
+from lepton_monai.training.ranks import this_rank
 from lepton_monai.verbs.train import TrainReport, train
 
 
@@ -60,6 +62,9 @@ def train_folds(
     LeptonError
         With what is wrong and what to do.
     """
+    if this_rank().count > 1:
+        message = "Several ranks train one fold at a time: give --fold 0, --fold 1, ... instead of all."
+        raise ConfigError(message)
     if not resume or folder.exists():
         claim_folder(folder, "train")
     count = count_folds(config.split_rule())

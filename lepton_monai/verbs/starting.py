@@ -13,7 +13,7 @@ from lepton_monai.networks.weights import read_weights, weights_file
 from lepton_monai.plans.options import PlanOptions
 from lepton_monai.plans.plan import Plan
 from lepton_monai.plans.run import Run
-from lepton_monai.training.checkpoint import read_checkpoint
+from lepton_monai.training.checkpoint import newest_checkpoint, restore
 from lepton_monai.training.training import Training
 
 SHAPE = ("name", "channels", "kernels", "strides", "supervised", "arguments")
@@ -70,7 +70,7 @@ def resumed(plan: Plan, device: torch.device, run: Run) -> Training:
     InputError
         There is none, or the training is finished.
     """
-    checkpoint = read_checkpoint(run)
-    training = Training(plan, device, pretrained=checkpoint.values["pretrained"])
-    training.restore(checkpoint.average, checkpoint.tensors, checkpoint.values)
+    checkpoint = newest_checkpoint(run)
+    training = Training(plan, device, pretrained=checkpoint.record["pretrained"])
+    restore(training, checkpoint)
     return training

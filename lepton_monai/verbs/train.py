@@ -9,19 +9,19 @@ import torch
 
 from lepton_monai.cases.case import Case
 from lepton_monai.cases.collect import collect
-from lepton_monai.cases.split import Split, split_cases
+from lepton_monai.cases.split import split_cases
 from lepton_monai.config.load import load_config, write_config
 from lepton_monai.config.schema import Config
 from lepton_monai.core.errors import ConfigError, InputError, OutputFolderError
-from lepton_monai.core.files import claim_folder, locked, write_text
+from lepton_monai.core.files import claim_folder, locked, write_json, write_text
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
 from lepton_monai.data.cache import CachedCase, open_entry
 from lepton_monai.inference.model import load_model
 from lepton_monai.plans.plan import ImagePlan, Plan, plan_from, plan_text, read_plan, write_plan
-from lepton_monai.plans.run import Run, read_split, write_key, write_split
-from lepton_monai.training.checkpoint import read_checkpoint, write_checkpoint, write_final
+from lepton_monai.plans.run import Run, write_key, write_split
+from lepton_monai.training.checkpoint import newest_checkpoint, write_checkpoint, write_final
 from lepton_monai.training.devices import choose_device, machine_of, usual_workers
 from lepton_monai.training.loop import Feeding, run_training
 from lepton_monai.training.pace import measured_plan
@@ -32,6 +32,14 @@ from lepton_monai.training.training import Training
 from lepton_monai.verbs.evaluate import Evaluation, Judging, evaluate_cases
 from lepton_monai.verbs.preparing import Cache, Measured, fingerprint_of, measured_cases, prepared_cases
 from lepton_monai.verbs.records import write_environment, write_fingerprint, write_log, write_picture
+from lepton_monai.verbs.requirements import (
+    require_apart,
+    require_same_cases,
+    require_same_task,
+    require_some,
+    trained_before,
+    voxels_of,
+)
 from lepton_monai.verbs.starting import resumed, started, with_weights
 
 RESERVE = 0.03
@@ -169,7 +177,7 @@ def plan_only(
     names = pseudonyms or load_pseudonyms()
     split = split_cases(collect(config.data_choice(), names, progress).cases, config.split_rule())
     training = measured_cases(split.train, config.data_choice(), [], progress)
-    _require_some(training)
+    require_some(training)
     found = fingerprint_of(training)
     machine = machine_of(choose_device(device))
     options = with_weights(config.plan_options(), config.network.weights)
@@ -196,8 +204,8 @@ def _prepare(
     # What they look like: training and validation alone are opened, one case at a time.
     training = measured_cases(split.train, data, findings, progress)
     validation = measured_cases(split.validation, data, findings, progress)
-    _require_some(training)
-    _require_apart(training, validation)
+    require_some(training)
+    require_apart(training, validation)
     # The plan: all of it that needs no clock; every training case on its grid; then the clock.
     found = fingerprint_of(training)
     if given is None:
@@ -207,16 +215,18 @@ def _prepare(
         plan = measured_plan(draft, list(cases.values()), feeding, left, len(validation))
     else:
         plan = given
+        require_same_task(plan, _task(config, training))
         cases = prepared_cases(training, data, plan.preparation, cache, progress)
     # What the run is made of is kept before it starts.
-    if run.split_path.exists():
-        _require_same_split(run, split)
+    if run.plan_path.exists():
+        require_same_cases(run, split, (*training, *validation))
     else:
         write_config(config, run.config_path)
         write_fingerprint(run, found)
         digests = {one.case.pseudonym: one.digest for one in (*training, *validation)}
         rule = asdict(config.split_rule()) | {"file": config.split.file is not None}
-        write_split(run, split, rule, digests)
+        write_split(run, split, rule, trained_before(config.network.weights) | digests)
+        write_json(run.cases_path, voxels_of((*training, *validation)))
         write_key(run.folder, (*split.train, *split.validation, *split.test))
         write_environment(run, feeding.device)
         write_plan(plan, run.plan_path)
@@ -294,7 +304,7 @@ def _resumed_run(folder: Path, config: Config) -> Run:
         message = f"{folder} holds no training to resume: it has no plan.yaml. Leave out --resume."
         raise InputError(message)
     claim_folder(folder, "train")
-    read_checkpoint(run)
+    newest_checkpoint(run)
     before = load_config(run.config_path)
     # The data may have moved; all else decides what is trained.
     before = before.model_copy(update={"data": before.data.model_copy(update={"root": config.data.root})})
@@ -308,37 +318,6 @@ def _resumed_run(folder: Path, config: Config) -> Run:
         )
         raise ConfigError(message)
     return run
-
-
-def _require_some(training: Sequence[Measured]) -> None:
-    if not training:
-        message = "No training case can be used: `lepton check` says why of each."
-        raise InputError(message)
-
-
-def _require_apart(training: Sequence[Measured], validation: Sequence[Measured]) -> None:
-    """Refuse an image that stands on both sides, under whatever ids it was exported."""
-    trained = {one.digest: one.case for one in training}
-    for one in validation:
-        twin = trained.get(one.digest)
-        if twin is not None:
-            message = (
-                f"{one.case.pseudonym} (validation) and {twin.pseudonym} (training) are one image "
-                "under two patient ids. Join the ids in a table: data.patients."
-            )
-            raise InputError(message)
-
-
-def _require_same_split(run: Run, split: Split) -> None:
-    kept = read_split(run)
-    for side in ("train", "validation"):
-        before = sorted(entry["case"] for entry in kept[side])
-        if before != sorted(case.pseudonym for case in split.side(side)):
-            message = (
-                f"The {side} cases of {run.folder} aren't those that are here now: the data or the salt "
-                "have changed. Bring them back, or name a new run."
-            )
-            raise InputError(message)
 
 
 def _task(config: Config, training: Sequence[Measured]) -> Task:

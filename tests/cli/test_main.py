@@ -38,7 +38,7 @@ def test_index_prints_a_table_its_sum_and_every_finding(
     line = next(line for line in out.splitlines() if line.startswith("refused missing_slice"))
     assert f"({who.patient_id}/ct/IM0006)" in line
     assert "1 of 14 slices are missing, the first near z = 58.0 mm" in line
-    assert line.endswith("Export the whole series again, or allow a marked gap (--fill-gaps).")
+    assert line.endswith("again; `lepton convert --fill-gaps` leaves the gap empty.")
 
 
 def test_json_is_one_document_and_nothing_else(

@@ -31,7 +31,7 @@ def test_what_is_refused_is_never_used() -> None:
 
 def test_a_sentence_is_the_message_and_the_advice() -> None:
     finding = Finding("missing_slice", "1 of 20 slices is missing.")
-    advice = "Export the whole series again, or allow a marked gap (--fill-gaps)."
+    advice = "Export the whole series again; `lepton convert --fill-gaps` leaves the gap empty."
     assert finding.sentence() == f"1 of 20 slices is missing. {advice}"
     assert Finding("two_slices", "The series is two slices.").sentence() == "The series is two slices."
     assert str(SeriesRefused(finding)) == f"missing_slice: {finding.sentence()}"

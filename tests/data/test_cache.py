@@ -1,6 +1,10 @@
 """A prepared case is found by what it was made of: anything else gives another one."""
 
 import multiprocessing
+import os
+import subprocess
+import sys
+import time
 from dataclasses import replace
 from pathlib import Path
 
@@ -10,7 +14,15 @@ import pytest
 from lepton_monai.cases.case import Case, LoadedCase, image_digest
 from lepton_monai.core.grid import Grid
 from lepton_monai.core.volume import Volume
-from lepton_monai.data.cache import MOST_PLACES, CachedCase, add_entry, entry_key, find_entry, limit_cache
+from lepton_monai.data.cache import (
+    IN_USE_SECONDS,
+    MOST_PLACES,
+    CachedCase,
+    add_entry,
+    entry_key,
+    find_entry,
+    limit_cache,
+)
 from lepton_monai.data.transforms import Prepared, prepare
 from lepton_monai.labels.labelset import Mask
 from lepton_monai.plans.plan import IntensityPlan, PreparationPlan
@@ -117,6 +129,19 @@ def test_the_limit_takes_the_entries_that_were_used_longest_ago(tmp_path: Path) 
     for one, key in zip(cases, keys, strict=True):
         add_entry(tmp_path, key, prepared(one))
     size = sum(path.stat().st_size for path in (tmp_path / keys[0]).iterdir())
-    assert find_entry(tmp_path, keys[0]) is not None  # used just now
-    assert limit_cache(tmp_path, int(2.5 * size), keep=[keys[1]]) == 2
-    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([keys[0], keys[1]])
+    for age, key in enumerate(keys):
+        used = time.time() - 2 * IN_USE_SECONDS - age
+        os.utime(tmp_path / key / "entry.json", (used, used))
+    assert find_entry(tmp_path, keys[2]) is not None  # used just now
+    assert limit_cache(tmp_path, int(0.5 * size), keep=[keys[1]]) == 2
+    assert sorted(path.name for path in tmp_path.iterdir()) == sorted([keys[1], keys[2]])
+
+
+def test_half_entries_of_a_dead_process_are_cleared_those_of_a_live_one_are_not(tmp_path: Path) -> None:
+    process = subprocess.Popen([sys.executable, "-c", "pass"])
+    process.wait()
+    dead, live = (tmp_path / f".abc-{number}-12345678" for number in (process.pid, os.getpid()))
+    dead.mkdir()
+    live.mkdir()
+    limit_cache(tmp_path, 0, keep=[])
+    assert [path.name for path in tmp_path.iterdir()] == [live.name]

@@ -1,6 +1,7 @@
 """Every voxel has its value and its place: judged by headers, by SimpleITK, by what was written."""
 
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
@@ -276,3 +277,21 @@ def test_a_table_in_some_slices_alone_is_refused(tmp_path: Path) -> None:
 
     tiny_ct(tmp_path, per_slice=on_slice(2, add))
     assert the_refusal(tmp_path) == "rescale_incomplete"
+
+
+@pytest.mark.parametrize(("bits", "kind"), [(16, np.uint16), (8, np.uint8)])
+def test_a_falling_line_of_unsigned_values_is_exact_in_the_narrowest_type(
+    tmp_path: Path, bits: int, kind: type[np.unsignedinteger[Any]]
+) -> None:
+    """MONOCHROME1 is often written so: the largest stored value is 0."""
+    most = 2**bits - 1
+    phantom = tiny_ct(
+        tmp_path,
+        stored=unique_values(dtype=kind),
+        rescale_slope=-1.0,
+        rescale_intercept=float(most),
+        bits_stored=bits,
+    )
+    volume = read_series(the_series(tmp_path), dtype=None)
+    assert volume.array.dtype == kind
+    np.testing.assert_array_equal(volume.array, phantom.values)

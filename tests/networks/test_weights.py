@@ -10,7 +10,7 @@ from lepton_monai.core.errors import InputError, WeightsError
 from lepton_monai.networks.weights import read_weights
 from lepton_monai.plans.plan import write_plan
 from lepton_monai.plans.run import Run
-from lepton_monai.training.checkpoint import write_checkpoint
+from lepton_monai.training.checkpoint import write_final
 from lepton_monai.training.training import Training
 from tests.plans.examples import example_plan
 
@@ -74,7 +74,7 @@ def a_run(folder: Path, step: int) -> tuple[Run, Training]:
     write_plan(plan, run.plan_path)
     training = Training(plan, torch.device("cpu"))
     training.step = step
-    write_checkpoint(run, training)
+    write_final(run, training)
     return run, training
 
 
@@ -82,7 +82,7 @@ def test_a_run_gives_its_newest_whole_checkpoint(tmp_path: Path) -> None:
     run, training = a_run(tmp_path / "run", step=100)
     training.step = 200
     training.average.load_state_dict({name: one + 1 for name, one in training.average.state_dict().items()})
-    write_checkpoint(run, training)
+    write_final(run, training)
     found = read_weights(run.folder)
     assert all(torch.equal(one, found[name]) for name, one in training.average.state_dict().items())
 
@@ -101,7 +101,7 @@ def test_a_folder_without_weights_is_refused_with_what_was_looked_for(tmp_path: 
 
 
 def test_a_file_that_is_absent_is_refused(tmp_path: Path) -> None:
-    with pytest.raises(WeightsError, match=r"absent\.pt can't be read: No such file"):
+    with pytest.raises(WeightsError, match=r"absent\.pt doesn't exist"):
         read_weights(tmp_path / "absent.pt")
 
 

@@ -12,7 +12,7 @@ from lepton_monai.core.errors import InputError
 from lepton_monai.data.cache import CachedCase
 from lepton_monai.plans.plan import NetworkPlan, Plan
 from lepton_monai.plans.run import Run
-from lepton_monai.training.checkpoint import read_checkpoint, write_checkpoint, write_final
+from lepton_monai.training.checkpoint import newest_checkpoint, restore, write_checkpoint, write_final
 from lepton_monai.training.loop import Feeding, run_training
 from lepton_monai.training.seeds import deterministic, seeded
 from lepton_monai.training.training import Training
@@ -46,8 +46,7 @@ def run_to_end(
     with deterministic(1), seeded(0):
         training = Training(plan, CPU)
         if resume:
-            found = read_checkpoint(run)
-            training.restore(found.average, found.tensors, found.values)
+            restore(training, newest_checkpoint(run))
         advance = training.advance
 
         def counted(image: torch.Tensor, label: torch.Tensor) -> float:
@@ -101,13 +100,13 @@ def test_the_two_newest_checkpoints_are_kept_and_a_damaged_one_is_passed_over(tm
             training.step = step
             keep(training)
     folders = sorted(path.name for path in run.checkpoints_folder.iterdir())
-    assert folders == ["step-000005", "step-000008"]
-    assert read_checkpoint(run).values["step"] == 8
-    damaged = run.checkpoints_folder / "step-000008" / "training.safetensors"
+    assert folders == ["step-000000005", "step-000000008"]
+    assert newest_checkpoint(run).step == 8
+    damaged = run.checkpoints_folder / "step-000000008" / "training.safetensors"
     content = bytearray(damaged.read_bytes())
     content[len(content) // 2] ^= 1
     damaged.write_bytes(content)
-    assert read_checkpoint(run).values["step"] == 5
+    assert newest_checkpoint(run).step == 5
 
 
 def test_a_finished_training_keeps_its_model_alone_and_is_not_resumed(tmp_path: Path) -> None:
@@ -123,9 +122,43 @@ def test_a_finished_training_keeps_its_model_alone_and_is_not_resumed(tmp_path: 
     assert json.loads((folder / "state.json").read_text(encoding="utf-8"))["finished"]
     assert run.weights_path() == folder / "weights.safetensors"
     with pytest.raises(InputError, match="is finished"):
-        read_checkpoint(run)
+        newest_checkpoint(run)
 
 
 def test_a_folder_without_a_whole_checkpoint_is_not_silently_started_anew(tmp_path: Path) -> None:
     with pytest.raises(InputError, match="holds no whole checkpoint"):
-        read_checkpoint(Run(tmp_path))
+        newest_checkpoint(Run(tmp_path))
+
+
+def test_the_newest_is_the_one_of_the_highest_step_however_many_digits_it_has(tmp_path: Path) -> None:
+    plan = dropout_plan(steps=9)
+    run = Run(tmp_path / "run")
+    with deterministic(1), seeded(0):
+        training = Training(plan, CPU)
+        for step in (999_900, 1_000_100, 2_000_000_000):
+            training.step = step
+            write_checkpoint(run, training)
+            assert newest_checkpoint(run).step == step
+        training.step = 2_000_000_001
+        write_final(run, training)
+    assert run.weights_path().parent.name == "step-2000000001"
+
+
+def test_an_unfinished_training_is_no_model(tmp_path: Path) -> None:
+    run = Run(tmp_path / "run")
+    with deterministic(1), seeded(0):
+        write_checkpoint(run, Training(dropout_plan(steps=9), CPU))
+    with pytest.raises(InputError, match=r"isn't finished: it stopped at step 0\. .*--resume"):
+        run.weights_path()
+
+
+@pytest.mark.parametrize("text", ["", "[1]", "{}", '{"schema_version": 1, "step": 3}'])
+def test_a_record_that_is_none_of_ours_is_passed_over(tmp_path: Path, text: str) -> None:
+    run = Run(tmp_path / "run")
+    with deterministic(1), seeded(0):
+        training = Training(dropout_plan(steps=9), CPU)
+        training.step = 3
+        write_checkpoint(run, training)
+    (run.checkpoint_folder(5)).mkdir()
+    (run.checkpoint_folder(5) / "state.json").write_text(text, encoding="utf-8")
+    assert newest_checkpoint(run).step == 3

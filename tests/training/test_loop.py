@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 import torch
 
-from lepton_monai.core.errors import InputError, StoppedError
+from lepton_monai.core.errors import ConfigError, InputError, StoppedError
 from lepton_monai.data.cache import CachedCase
 from lepton_monai.plans.plan import Plan, Precision
 from lepton_monai.training.loop import Feeding, run_training
@@ -98,6 +98,32 @@ def test_a_loss_that_is_no_number_stops_with_the_cases_named_and_the_state_befor
             )
     ((_, tensors),) = kept
     assert all(torch.isfinite(tensor).all() for tensor in tensors.values())
+
+
+def test_infinite_gradients_move_nothing_and_stop_the_training(tmp_path: Path) -> None:
+    """The loss may be finite all the same; a step would make every weight NaN."""
+    plan = with_training(example_plan(), steps=20)
+    cases = two_balls(tmp_path, plan)
+    with deterministic(1), seeded(0):
+        training = Training(plan, CPU)
+        first = next(training.network.parameters())
+        first.register_hook(lambda gradient: gradient * float("inf") if training.step == 4 else gradient)
+        kept: list[int] = []
+        with pytest.raises(InputError, match="The loss is nan at step 5"):
+            run_training(
+                training,
+                cases,
+                Feeding(CPU),
+                on_log=lambda _: None,
+                on_checkpoint=lambda state: kept.append(state.step),
+            )
+    assert kept == [4]
+    assert all(torch.isfinite(tensor).all() for tensor in training.tensors().values())
+
+
+def test_a_training_that_may_learn_nothing_is_a_mistake() -> None:
+    with pytest.raises(ConfigError, match="leaves nothing to learn"):
+        Training(with_training(example_plan(), frozen=("*",)), CPU)
 
 
 def test_a_signal_ends_the_training_after_its_step_and_keeps_it(tmp_path: Path) -> None:

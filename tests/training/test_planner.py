@@ -131,7 +131,14 @@ def test_ct_is_clipped_pet_is_logged_and_the_rest_is_scored() -> None:
 
 @pytest.mark.parametrize(
     ("name", "axes"),
-    [("left kidney", (1, 2)), ("kidney_R", (1, 2)), ("upright", (0, 1, 2)), ("liver", (0, 1, 2))],
+    [
+        ("left kidney", (1, 2)),
+        ("kidney_R", (1, 2)),
+        ("LeftKidney", (1, 2)),
+        ("kidneyL", (1, 2)),
+        ("upright", (0, 1, 2)),
+        ("Liver", (0, 1, 2)),
+    ],
 )
 def test_what_left_and_right_tell_apart_is_not_mirrored(name: str, axes: tuple[int, ...]) -> None:
     plan = draft_plan(task(classes=("spine", name)), FOUND, OPTIONS, CPU).plan
@@ -165,6 +172,19 @@ def test_levels_follow_from_the_channels_that_the_user_gives() -> None:
 def test_a_patch_that_the_network_cannot_halve_is_refused() -> None:
     with pytest.raises(InputError, match="must be multiples of"):
         planned(training__patch_size=(21, 16, 16), network__channels=(8, 16, 32))
+
+
+@pytest.mark.parametrize("channels", [(4, 8, 16, 32, 64, 128, 128), (4,)])
+def test_channels_that_the_patch_cannot_bear_are_refused(channels: tuple[int, ...]) -> None:
+    with pytest.raises(InputError, match=r"bears \d levels, and dynunet wants at least 3"):
+        planned(network__channels=channels)
+
+
+@pytest.mark.parametrize("name", ["training.steps", "training.batch_size", "training.threads"])
+def test_a_count_below_one_is_a_mistake(name: str) -> None:
+    options = replace(OPTIONS, given={name: 0})
+    with pytest.raises(ConfigError, match=name):
+        draft_plan(task(), FOUND, options, CPU)
 
 
 def test_a_value_that_does_not_fit_is_a_mistake_of_the_config() -> None:

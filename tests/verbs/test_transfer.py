@@ -1,5 +1,6 @@
 """A training that starts from another: its network, its weights, and what is said of them."""
 
+import json
 from pathlib import Path
 
 import pytest
@@ -99,6 +100,30 @@ def test_a_plan_is_of_its_weights(export: Path, first: TrainReport, tmp_path: Pa
             tmp_path / "without",
             pseudonyms=NAMES,
             plan_file=plan,
+            device="cpu",
+        )
+
+
+def test_what_the_first_run_was_trained_on_is_no_test_of_the_second(
+    export: Path, first: TrainReport, tmp_path: Path
+) -> None:
+    before = json.loads(first.run.split_path.read_text(encoding="utf-8"))["image_sha256"]
+    second = train(
+        starting_from(tmp_path, export, first.run.folder, "steps: 3"),
+        tmp_path / "run",
+        pseudonyms=NAMES,
+        device="cpu",
+    )
+    after = json.loads(second.run.split_path.read_text(encoding="utf-8"))["image_sha256"]
+    assert set(before.values()) <= set(after.values())
+
+
+def test_weights_that_are_not_there_are_named(export: Path, tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"nope\.pt doesn't exist"):
+        train(
+            starting_from(tmp_path, export, tmp_path / "nope.pt"),
+            tmp_path / "run",
+            pseudonyms=NAMES,
             device="cpu",
         )
 

@@ -1,0 +1,84 @@
+"""What must hold before a training starts or goes on."""
+
+import json
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+from lepton_monai.cases.split import Split
+from lepton_monai.core.errors import ConfigError, InputError
+from lepton_monai.plans.plan import Plan
+from lepton_monai.plans.run import Run, read_split
+from lepton_monai.training.planner import Task
+from lepton_monai.verbs.preparing import Measured
+
+
+def require_some(training: Sequence[Measured]) -> None:
+    """Refuse to train on nothing."""
+    if not training:
+        message = "No training case can be used: `lepton check` says why of each."
+        raise InputError(message)
+
+
+def require_apart(training: Sequence[Measured], validation: Sequence[Measured]) -> None:
+    """Refuse an image that stands on both sides, under whatever ids it was exported."""
+    trained = {one.digest: one.case for one in training}
+    for one in validation:
+        twin = trained.get(one.digest)
+        if twin is not None:
+            message = (
+                f"{one.case.pseudonym} (validation) and {twin.pseudonym} (training) are one image "
+                "under two patient ids. Join the ids in a table: data.patients."
+            )
+            raise InputError(message)
+
+
+def require_same_task(plan: Plan, task: Task) -> None:
+    """Refuse a plan that was made for other images or classes than the config names."""
+    for name, planned, wanted in (
+        ("classes", plan.classes, task.classes),
+        ("image", plan.image, task.image),
+    ):
+        if planned != wanted:
+            message = f"The plan is of another task than the config: its {name} is {planned}, not {wanted}."
+            raise ConfigError(message)
+
+
+def voxels_of(cases: Sequence[Measured]) -> dict[str, Any]:
+    """Return what is kept of the cases to know them again: digests by pseudonym."""
+    return {one.case.pseudonym: list(one.voxels) for one in cases}
+
+
+def require_same_cases(run: Run, split: Split, cases: Sequence[Measured]) -> None:
+    """Refuse to go on with other cases, other sides, or other voxels or labels than the run began with.
+
+    Raises
+    ------
+    InputError
+        What differs, by pseudonym.
+    """
+    kept = read_split(run)
+    for side in ("train", "validation"):
+        before = sorted(entry["case"] for entry in kept[side])
+        if before != sorted(case.pseudonym for case in split.side(side)):
+            message = (
+                f"The {side} cases of {run.folder} aren't those that are here now: the data or the salt "
+                "have changed. Bring them back, or name a new run."
+            )
+            raise InputError(message)
+    began_with = json.loads(run.cases_path.read_text(encoding="utf-8"))
+    now = voxels_of(cases)
+    changed = sorted(name for name in {*began_with, *now} if began_with.get(name) != now.get(name))
+    if changed:
+        message = (
+            f"Images or labels have changed since {run.folder} began: {', '.join(changed[:5])}"
+            f"{' and more' if len(changed) > 5 else ''}. Bring them back, or name a new run."
+        )
+        raise InputError(message)
+
+
+def trained_before(weights: Path | None) -> dict[str, str]:
+    """Return the digests of the images that another run was trained on, whose weights one starts from."""
+    if weights is None or not Run(weights).split_path.is_file():
+        return {}
+    return dict(read_split(Run(weights))["image_sha256"])
