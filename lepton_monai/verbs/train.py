@@ -28,6 +28,7 @@ from lepton_monai.training.pace import measured_plan
 from lepton_monai.training.planner import Task, draft_plan
 from lepton_monai.training.ranks import joined, local_device, shared_by_first, this_rank
 from lepton_monai.training.seeds import deterministic, seeded
+from lepton_monai.training.segmentation import patches_of
 from lepton_monai.training.training import Training
 from lepton_monai.verbs.evaluate import Evaluation, Judging, evaluate_cases
 from lepton_monai.verbs.preparing import Cache, Measured, fingerprint_of, measured_cases, prepared_cases
@@ -146,7 +147,7 @@ def train(
                 progress=progress,
             )
         write_final(run, training)
-        write_picture(run, training, list(ready.cases.values()))
+        write_picture(run, training, ready.plan, list(ready.cases.values()))
         # 3. The model as it was written, on the validation cases.
         result = _validated(run, where, config, ready.validation, progress)
     return TrainReport(run, ready.plan, len(ready.cases), ready.findings, result)
@@ -258,7 +259,7 @@ def _trained(
 
         if not resume:
             keep(training)
-        run_training(training, cases, feeding, on_log=tell, on_checkpoint=keep)
+        run_training(training, patches_of(cases, plan), feeding, on_log=tell, on_checkpoint=keep)
     return training
 
 

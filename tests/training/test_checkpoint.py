@@ -15,6 +15,7 @@ from lepton_monai.plans.run import Run
 from lepton_monai.training.checkpoint import read_checkpoint, write_checkpoint, write_final
 from lepton_monai.training.loop import Feeding, run_training
 from lepton_monai.training.seeds import deterministic, seeded
+from lepton_monai.training.segmentation import patches_of, segmentation_training
 from lepton_monai.training.training import Training
 from tests.plans.examples import example_plan
 from tests.training.cases import two_balls
@@ -44,7 +45,7 @@ def run_to_end(
 ) -> Training:
     """Train; where `keep_at` is given, write a checkpoint there and die some steps later."""
     with deterministic(1), seeded(0):
-        training = Training(plan, CPU)
+        training = segmentation_training(plan, CPU)
         if resume:
             found = read_checkpoint(run)
             training.restore(found.average, found.tensors, found.values)
@@ -59,7 +60,9 @@ def run_to_end(
 
         training.advance = counted  # type: ignore[method-assign] # where the process is killed
         feeding = Feeding(CPU)
-        run_training(training, cases, feeding, on_log=lambda _: None, on_checkpoint=lambda _: None)
+        run_training(
+            training, patches_of(cases, plan), feeding, on_log=lambda _: None, on_checkpoint=lambda _: None
+        )
     return training
 
 
@@ -90,7 +93,7 @@ def test_the_two_newest_checkpoints_are_kept_and_a_damaged_one_is_passed_over(tm
     plan = dropout_plan(steps=9)
     run = Run(tmp_path / "run")
     with deterministic(1), seeded(0):
-        training = Training(plan, CPU)
+        training = segmentation_training(plan, CPU)
 
         def keep(state: Training) -> None:
             write_checkpoint(run, state)
@@ -113,7 +116,7 @@ def test_a_finished_training_keeps_its_model_alone_and_is_not_resumed(tmp_path: 
     plan = dropout_plan(steps=9)
     run = Run(tmp_path / "run")
     with deterministic(1), seeded(0):
-        training = Training(plan, CPU)
+        training = segmentation_training(plan, CPU)
         write_checkpoint(run, training)
         training.step = 9
         write_final(run, training)
