@@ -200,3 +200,7 @@ class ClassificationConfig(Section):
         if self.network.arguments:
             given["network.arguments"] = self.network.arguments
         return PlanOptions(minutes=self.train.minutes, seed=self.train.seed, given=given)
+
+    def of_fold(self, fold: int) -> "ClassificationConfig":
+        """Return the config of one fold."""
+        return self.model_copy(update={"split": self.split.model_copy(update={"fold": fold})})

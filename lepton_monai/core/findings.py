@@ -128,6 +128,7 @@ RULES: dict[str, Rule] = {
     "unreadable_picture": _passed_over("Copy or export the picture again."),
     # patients
     "same_patient_twice": _used("They are counted as one person."),
+    "same_image_twice": _used("Name the persons in a table: data.patients."),
     "split_patient_unknown": _used("The split names a patient that isn't in the data."),
     "patient_not_in_split": _passed_over("The split file doesn't name this patient."),
     "training_data_in_test": _refused("A test case holds images that the run was trained on."),

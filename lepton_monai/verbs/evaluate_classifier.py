@@ -171,7 +171,8 @@ def evaluate_classified(
         No case can be used, or the data have other classes than the model.
     """
     if classified.classes != model.plan.classes:
-        message = f"The model knows {', '.join(model.plan.classes)}; the data hold {', '.join(classified.classes)}."
+        known, held = (", ".join(names) for names in (model.plan.classes, classified.classes))
+        message = f"The model knows {known}; the data hold {held}."
         raise InputError(message)
     answers: list[Answer] = []
     findings: list[tuple[str, Finding]] = []
