@@ -7,15 +7,12 @@ import numpy as np
 from numpy.typing import NDArray
 from PIL import Image, ImageOps
 
-from lepton_monai.core.errors import InputError, LeptonError
+from lepton_monai.core.errors import InputError
 
 SUFFIXES = (".png", ".jpg", ".jpeg")
 
 FORMATS = ("PNG", "JPEG")
 """Told by their first bytes; no other decoder of Pillow sees a foreign file."""
-
-LARGEST_PIXELS = 2**27
-"""More than any detector has: a header may claim what no file holds."""
 
 DEEP = ("I;16", "I;16B", "I;16L", "I")
 """Pillow's modes of 16 bits."""
@@ -38,21 +35,14 @@ def read_picture(path: Path) -> NDArray[np.float32]:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with Image.open(path, formats=FORMATS) as image:
-                _require_plausible(image)
                 rows = _values(ImageOps.exif_transpose(image))
-    except LeptonError:
-        raise
+    except Image.DecompressionBombError as error:
+        message = f"The picture claims more than {2 * (Image.MAX_IMAGE_PIXELS or 0)} pixels."
+        raise InputError(message) from error
     except Exception as error:  # the border: a foreign file may raise anything
         message = f"The picture can't be read ({type(error).__name__})."
         raise InputError(message) from error
     return np.ascontiguousarray(rows.transpose(1, 0, 2))
-
-
-def _require_plausible(image: Image.Image) -> None:
-    width, height = image.size
-    if width * height > LARGEST_PIXELS:
-        message = f"The picture claims {width} x {height} pixels; at most {LARGEST_PIXELS} are read."
-        raise InputError(message)
 
 
 def _values(image: Image.Image) -> NDArray[np.float32]:
