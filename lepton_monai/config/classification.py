@@ -110,7 +110,7 @@ class ClassDataSection(Section):
             message = "name exactly one image; several images a case can't be joined yet"
             raise ValueError(message)
         if any(image.folder is not None for image in self.images.values()):
-            message = "NIfTI images can't be classified yet: give DICOM series or pictures"
+            message = "images in NIfTI can't be classified yet: give DICOM series or pictures"
             raise ValueError(message)
         return self
 

@@ -291,9 +291,7 @@ def test_no_name_of_a_file_or_a_patient_is_kept(
 def test_a_run_starts_from_another_and_keeps_its_network(
     pictures: Path, trained: ClassTrainReport, tmp_path: Path
 ) -> None:
-    text = PICTURES.replace(
-        "network: {{name: resnet10, arguments: {{widen_factor: 0.125}}}}\n", ""
-    )
+    text = PICTURES.replace("network: {{name: resnet10, arguments: {{widen_factor: 0.125}}}}\n", "")
     config = write_task(tmp_path, pictures, text, f"network.weights={trained.run.folder}")
     done = train_classifier(config, tmp_path / "run", pseudonyms=NAMES, device="cpu")
     assert done.plan.network.name == "resnet10"
