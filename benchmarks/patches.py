@@ -35,6 +35,7 @@ from lepton_monai.plans.plan import ImagePlan, Plan
 from lepton_monai.training.devices import Machine
 from lepton_monai.training.loop import Feeding, batches
 from lepton_monai.training.planner import Task, draft_plan
+from lepton_monai.training.segmentation import patches_of
 
 PATCH = (96, 96, 96)
 BATCH, STEPS = 2, 60
@@ -91,7 +92,9 @@ def ours(folder: Path, augmentation: Mapping[str, float] | None = None) -> Work:
     plan = _plan(augmentation or {})
 
     def work() -> None:
-        for _ in batches(cases, plan, Feeding(torch.device("cpu"))):
+        for _ in batches(
+            patches_of({str(at): case for at, case in enumerate(cases)}, plan), Feeding(torch.device("cpu"))
+        ):
             pass
 
     return work

@@ -11,19 +11,23 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from lepton_monai.config.load import load_config
-    from lepton_monai.verbs.check import check
+    from lepton_monai.config.load import load_task as load_config
     from lepton_monai.verbs.convert import convert
-    from lepton_monai.verbs.evaluate import evaluate
     from lepton_monai.verbs.index import index
-    from lepton_monai.verbs.predict import predict
-    from lepton_monai.verbs.train import train
+    from lepton_monai.verbs.tasks import check, evaluate, predict, train
 
 __version__ = "0.1.0"
 
 __all__ = ["check", "convert", "evaluate", "index", "load_config", "predict", "train"]
 
-_HOMES = {"load_config": "lepton_monai.config.load"}
+_TASKS = "lepton_monai.verbs.tasks"
+
+_HOMES = {
+    "load_config": ("lepton_monai.config.load", "load_task"),
+    "convert": ("lepton_monai.verbs.convert", "convert"),
+    "index": ("lepton_monai.verbs.index", "index"),
+    **{verb: (_TASKS, verb) for verb in ("check", "evaluate", "predict", "train")},
+}
 
 
 def __getattr__(name: str) -> Any:
@@ -31,4 +35,5 @@ def __getattr__(name: str) -> Any:
     if name not in __all__:
         message = f"module {__name__!r} has no attribute {name!r}"
         raise AttributeError(message)
-    return getattr(import_module(_HOMES.get(name, f"lepton_monai.verbs.{name}")), name)
+    module, attribute = _HOMES[name]
+    return getattr(import_module(module), attribute)

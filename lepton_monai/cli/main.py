@@ -140,18 +140,20 @@ def convert(
 @_every_verb
 def check(config: Path, pictures: Path | None, changes: tuple[str, ...], **common: Any) -> None:
     """Read every case of CONFIG before an hour is spent: labels, split, leaks."""
-    from lepton_monai.cli import tables
-    from lepton_monai.config.load import load_config
-    from lepton_monai.verbs.check import check as verb
+    from lepton_monai.cli import class_tables, tables
+    from lepton_monai.config.load import load_task
+    from lepton_monai.verbs.tasks import check as verb
 
     with Session(**common) as told:
-        found = verb(
-            load_config(config, changes),
+        loaded = load_task(config, changes)
+        found: Any = verb(
+            loaded,
             pseudonyms=told.pseudonyms,
             pictures=pictures,
             progress=told.progress,
         )
-        told.show(tables.check_document(found), tables.check_text(found))
+        shown: Any = class_tables if loaded.task == "classification" else tables
+        told.show(shown.check_document(found), shown.check_text(found))
 
 
 @lepton.command()
@@ -194,7 +196,7 @@ def train(
     **common: Any,
 ) -> None:
     """Train by CONFIG; test cases are never opened."""
-    from lepton_monai.config.load import load_config
+    from lepton_monai.config.load import load_task
 
     if dry_run and (plan or resume or fold == "all"):
         message = "--dry-run makes a new plan of one training: leave out --plan, --resume and --fold all."
@@ -203,18 +205,19 @@ def train(
         more = [f"train.seed={seed}"] if seed is not None else []
         more += [f"network.weights={start}"] if start is not None else []
         more += [f"split.fold={fold}"] if fold not in {None, "all"} else []
-        loaded = load_config(config, (*changes, *more))
+        loaded = load_task(config, (*changes, *more))
         # A mistake in the config is told before torch is imported.
-        from lepton_monai.cli import run_tables
+        from lepton_monai.cli import class_tables, run_tables
         from lepton_monai.training.ranks import this_rank
         from lepton_monai.verbs.folds import train_folds
         from lepton_monai.verbs.preparing import Cache
-        from lepton_monai.verbs.train import plan_only
-        from lepton_monai.verbs.train import train as verb
+        from lepton_monai.verbs.tasks import plan_only
+        from lepton_monai.verbs.tasks import train as verb
 
+        shown: Any = class_tables if loaded.task == "classification" else run_tables
         if dry_run:
             planned = plan_only(loaded, pseudonyms=told.pseudonyms, device=device, progress=told.progress)
-            told.show(run_tables.plan_document(planned), run_tables.plan_text(planned))
+            told.show(shown.plan_document(planned), shown.plan_text(planned))
             return
         options: dict[str, Any] = {
             "pseudonyms": told.pseudonyms,
@@ -231,7 +234,7 @@ def train(
             return
         done = verb(loaded, run, **options)
         if this_rank().is_first:
-            told.show(run_tables.train_document(done), run_tables.train_text(done))
+            told.show(shown.train_document(done), shown.train_text(done))
 
 
 @lepton.command()
@@ -250,9 +253,9 @@ def evaluate(
     runs: tuple[Path, ...], side: str, device: str, changes: tuple[str, ...], **common: Any
 ) -> None:
     """Compare the predictions of RUNS (one, or two that are paired) with the labels, with intervals."""
-    from lepton_monai.cli import run_tables
-    from lepton_monai.verbs.evaluate import compare
-    from lepton_monai.verbs.evaluate import evaluate as verb
+    from lepton_monai.cli import class_tables, run_tables
+    from lepton_monai.verbs.evaluate import Evaluation, compare
+    from lepton_monai.verbs.tasks import evaluate as verb
 
     if len(runs) > 2:
         message = "Give one run, or two to pair them."
@@ -270,7 +273,8 @@ def evaluate(
             told.show(run_tables.compare_document(both), run_tables.compare_text(both))
             return
         done = verb(runs[0], **options)
-        told.show(run_tables.evaluate_document(done), run_tables.evaluate_text(done))
+        shown: Any = run_tables if isinstance(done, Evaluation) else class_tables
+        told.show(shown.evaluate_document(done), shown.evaluate_text(done))
 
 
 @lepton.command()
@@ -278,12 +282,27 @@ def evaluate(
 @click.argument("folder", type=FOLDER)
 @click.option("--out", required=True, type=FOLDER, help="The folder to make, or to go on with.")
 @click.option("--series", help="Only the series of this UID.")
+@click.option(
+    "--abstain-below",
+    type=click.FloatRange(0.0, 1.0),
+    default=0.0,
+    help="Of a classifier: no decision where its probability is less.",
+)
 @_with_network
 @_every_verb
-def predict(model: Path, folder: Path, out: Path, series: str | None, device: str, **common: Any) -> None:
-    """Segment every series in FOLDER that fits MODEL (a run)."""
-    from lepton_monai.cli import tables
-    from lepton_monai.verbs.predict import predict as verb
+def predict(
+    model: Path,
+    folder: Path,
+    out: Path,
+    series: str | None,
+    abstain_below: float,
+    device: str,
+    **common: Any,
+) -> None:
+    """Segment or classify everything in FOLDER that fits MODEL (a run)."""
+    from lepton_monai.cli import class_tables, tables
+    from lepton_monai.verbs.predict import PredictReport
+    from lepton_monai.verbs.tasks import predict as verb
 
     with Session(**common) as told:
         done = verb(
@@ -292,11 +311,13 @@ def predict(model: Path, folder: Path, out: Path, series: str | None, device: st
             out,
             pseudonyms=told.pseudonyms,
             series_uid=series,
+            abstain_below=abstain_below,
             device=device,
             progress=told.progress,
         )
-        told.show(tables.predict_document(done), tables.predict_text(done))
-        tables.require_all_done(done)
+        shown: Any = tables if isinstance(done, PredictReport) else class_tables
+        told.show(shown.predict_document(done), shown.predict_text(done))
+        shown.require_all_done(done)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

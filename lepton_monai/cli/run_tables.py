@@ -3,6 +3,7 @@
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
+from lepton_monai.cli import class_tables
 from lepton_monai.cli.tables import (
     finding_document,
     findings_text,
@@ -17,6 +18,7 @@ if TYPE_CHECKING:  # each verb's own command imports it; the others shall not pa
     from lepton_monai.verbs.evaluate import Comparison, Evaluation
     from lepton_monai.verbs.folds import FoldsReport
     from lepton_monai.verbs.train import TrainReport
+    from lepton_monai.verbs.train_classifier import ClassTrainReport
 
 
 def plan_text(plan: "Plan") -> str:
@@ -60,11 +62,23 @@ def train_document(done: "TrainReport") -> dict[str, Any]:
 
 def folds_text(done: "FoldsReport") -> str:
     """Return what was trained of every fold, and what to do with all of them."""
-    parts = [train_text(one) for one in done.trained]
+    parts = [_trained_text(one) for one in done.trained]
     said = f"{len(done.trained)} folds were trained"
     said += f", {done.already_there} were there already." if done.already_there else "."
     parts.append(f"{said} `lepton evaluate {done.folder}` judges each on its own test side.")
     return "\n\n".join(parts)
+
+
+def _trained_text(one: "TrainReport | ClassTrainReport") -> str:
+    from lepton_monai.verbs.train import TrainReport
+
+    return train_text(one) if isinstance(one, TrainReport) else class_tables.train_text(one)
+
+
+def _trained_document(one: "TrainReport | ClassTrainReport") -> dict[str, Any]:
+    from lepton_monai.verbs.train import TrainReport
+
+    return train_document(one) if isinstance(one, TrainReport) else class_tables.train_document(one)
 
 
 def folds_document(done: "FoldsReport") -> dict[str, Any]:
@@ -72,7 +86,7 @@ def folds_document(done: "FoldsReport") -> dict[str, Any]:
     return {
         "schema_version": 1,
         "run": str(done.folder),
-        "folds": [train_document(one) for one in done.trained],
+        "folds": [_trained_document(one) for one in done.trained],
         "already_there": done.already_there,
     }
 

@@ -4,22 +4,49 @@ from collections.abc import Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from types import UnionType
-from typing import Any, Union, get_args, get_origin
+from typing import Any, TypeVar, Union, get_args, get_origin
 
 import yaml
 from pydantic import BaseModel, ValidationError
 
+from lepton_monai.config.classification import ClassificationConfig
 from lepton_monai.config.schema import Config
 from lepton_monai.core.errors import ConfigError
 from lepton_monai.core.files import write_text
+from lepton_monai.networks.known import known_weights
 
 Place = tuple[str | int, ...]
 
-_PATHS = (("data", "root"), ("data", "patients"), ("split", "file"), ("network", "weights"))
+_PATHS = (
+    ("data", "root"),
+    ("data", "patients"),
+    ("data", "labels", "table"),
+    ("split", "file"),
+    ("network", "weights"),
+    ("network", "weights_dir"),
+)
+
+AnyConfig = Config | ClassificationConfig
+OneConfig = TypeVar("OneConfig", Config, ClassificationConfig)
+
+_KINDS: dict[str, type[AnyConfig]] = {
+    "segmentation": Config,
+    "classification": ClassificationConfig,
+}
 
 
 def load_config(path: Path, changes: Sequence[str] = ()) -> Config:
-    """Read and validate a config.
+    """Read and validate the config of a segmentation; otherwise like `load_task`."""
+    return _of_kind(load_task(path, changes), Config, path)
+
+
+def load_classification(path: Path, changes: Sequence[str] = ()) -> ClassificationConfig:
+    """Read and validate the config of a classification; otherwise like `load_task`."""
+    return _of_kind(load_task(path, changes), ClassificationConfig, path)
+
+
+def load_task(path: Path, changes: Sequence[str] = ()) -> AnyConfig:
+    """Read and validate a config, of whatever task.
 
     Parameters
     ----------
@@ -50,16 +77,24 @@ def load_config(path: Path, changes: Sequence[str] = ()) -> Config:
     _resolve_paths(content, path.resolve().parent)
     for change in changes:
         _apply(content, change)
+    kind = _KINDS.get(str(content.get("task")), Config)
     try:
-        return Config.model_validate(content)
+        return kind.model_validate(content)
     except ValidationError as error:
-        problems = [text for _, text in sorted(_problem(one, lines) for one in error.errors())]
+        problems = [text for _, text in sorted(_problem(kind, one, lines) for one in error.errors())]
         what = "a mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
         message = "\n".join([f"The config {path} has {what}:", *problems])
         raise ConfigError(message) from error
 
 
-def write_config(config: Config, path: Path) -> None:
+def _of_kind(config: AnyConfig, kind: type[OneConfig], path: Path) -> OneConfig:
+    if not isinstance(config, kind):
+        message = f"The config {path} is of `task: {config.task}`; another task is wanted here."
+        raise ConfigError(message)
+    return config
+
+
+def write_config(config: AnyConfig, path: Path) -> None:
     """Write a config as resolved, with every default."""
     content = config.model_dump(mode="json")
     write_text(path, yaml.safe_dump(content, sort_keys=False, allow_unicode=True))
@@ -78,10 +113,17 @@ def _lines(node: yaml.Node | None, place: Place) -> Iterator[tuple[Place, int]]:
 
 
 def _resolve_paths(content: dict[str, Any], folder: Path) -> None:
-    for section, key in _PATHS:
-        values = content.get(section)
-        if isinstance(values, dict) and isinstance(values.get(key), str):
+    for *sections, key in _PATHS:
+        values: Any = content
+        for section in sections:
+            values = values.get(section) if isinstance(values, dict) else None
+        if isinstance(values, dict) and isinstance(values.get(key), str) and not _is_known(values[key]):
             values[key] = str(folder / Path(values[key]).expanduser())
+
+
+def _is_known(weights: str) -> bool:
+    """Tell weights that are known by name from a path."""
+    return weights in known_weights()
 
 
 def _apply(content: dict[str, Any], change: str) -> None:
@@ -95,7 +137,7 @@ def _apply(content: dict[str, Any], change: str) -> None:
     except yaml.YAMLError as error:
         message = f"--set {change}: the value is no YAML: {error}."
         raise ConfigError(message) from error
-    if tuple(keys) in _PATHS and isinstance(value, str):
+    if tuple(keys) in _PATHS and isinstance(value, str) and not _is_known(value):
         value = str(Path(value).expanduser().resolve())
     section = content
     for key in keys[:-1]:
@@ -107,7 +149,9 @@ def _apply(content: dict[str, Any], change: str) -> None:
     section[keys[-1]] = value
 
 
-def _problem(error: Mapping[str, Any], lines: Mapping[Place, int]) -> tuple[int, str]:
+def _problem(
+    kind: type[AnyConfig], error: Mapping[str, Any], lines: Mapping[Place, int]
+) -> tuple[int, str]:
     """Return the line of a mistake (0: of `--set`) and what is wrong."""
     place = tuple(error["loc"])
     known = [place[:end] for end in range(len(place), 0, -1) if place[:end] in lines]
@@ -115,7 +159,7 @@ def _problem(error: Mapping[str, Any], lines: Mapping[Place, int]) -> tuple[int,
     where = f"  line {line}" if line else "  --set"
     name = ".".join(str(part) for part in place)
     if error["type"] == "extra_forbidden":
-        nearest = get_close_matches(str(place[-1]), _known_keys(place[:-1]), n=1, cutoff=0.0)
+        nearest = get_close_matches(str(place[-1]), _known_keys(kind, place[:-1]), n=1, cutoff=0.0)
         return line, f"{where}: `{name}` is no key; the nearest is `{nearest[0]}`."
     if error["type"] == "missing":
         way = "; give it in the config or with --set data.root=FOLDER"
@@ -124,9 +168,9 @@ def _problem(error: Mapping[str, Any], lines: Mapping[Place, int]) -> tuple[int,
     return line, f"{where}: `{name}`: {said[0].lower()}{said[1:]}."
 
 
-def _known_keys(place: Place) -> list[str]:
+def _known_keys(config: type[AnyConfig], place: Place) -> list[str]:
     """Return the keys of the section at a place of the config."""
-    kind: Any = Config
+    kind: Any = config
     for part in place:
         if isinstance(kind, type) and issubclass(kind, BaseModel):
             field = kind.model_fields.get(str(part))
@@ -136,4 +180,4 @@ def _known_keys(place: Place) -> list[str]:
         if get_origin(kind) in {Union, UnionType}:
             kind = next((one for one in get_args(kind) if one is not type(None)), None)
     is_section = isinstance(kind, type) and issubclass(kind, BaseModel)
-    return list(kind.model_fields) if is_section else list(Config.model_fields)
+    return list(kind.model_fields) if is_section else list(config.model_fields)

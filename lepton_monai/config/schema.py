@@ -31,11 +31,13 @@ NETWORK_NAMES = (
 """As networks/build.py has them; here without torch, so that a mistake is told at once."""
 
 
-class _Section(BaseModel):
+class Section(BaseModel):
+    """A part of a config: no other keys, no changes."""
+
     model_config = ConfigDict(extra="forbid", frozen=True, protected_namespaces=())
 
 
-class ImageSection(_Section):
+class ImageSection(Section):
     """One image of a case: which series, or which folder of NIfTI files."""
 
     modality: str | None = None
@@ -43,7 +45,7 @@ class ImageSection(_Section):
     folder: str | None = None
 
 
-class LabelSection(_Section):
+class LabelSection(Section):
     """Where labels come from, and which are the classes."""
 
     source: Source
@@ -60,7 +62,7 @@ class LabelSection(_Section):
         return classes
 
 
-class DataSection(_Section):
+class DataSection(Section):
     """What to read."""
 
     root: Path
@@ -86,7 +88,7 @@ class DataSection(_Section):
         return self
 
 
-class SplitSection(_Section):
+class SplitSection(Section):
     """Who is trained on, validated on and tested on."""
 
     file: Path | None = None
@@ -96,8 +98,12 @@ class SplitSection(_Section):
     folds: Annotated[int, Field(ge=2)] = 5
     fold: Annotated[int, Field(ge=0)] | None = None
 
+    def rule(self) -> SplitRule:
+        """Return how the cases are split."""
+        return SplitRule(**self.model_dump())
 
-class NetworkSection(_Section):
+
+class NetworkSection(Section):
     """Which network; its levels are the plan's."""
 
     name: str = "dynunet"
@@ -113,23 +119,23 @@ class NetworkSection(_Section):
         return name
 
 
-class TrainSection(_Section):
+class TrainSection(Section):
     """How long, and with which seed."""
 
     minutes: Positive = 20.0
     seed: Annotated[int, Field(ge=0)] = 0
 
 
-def _any_part_of(kind: type[Any], chosen_elsewhere: frozenset[str]) -> type[_Section]:
+def any_part_of(kind: type[Any], chosen_elsewhere: frozenset[str]) -> type[Section]:
     """Return a section in which every value of a plan may be given and none must."""
     fields: dict[str, Any] = {}
     for name, hint in get_type_hints(kind).items():
         if name not in chosen_elsewhere:
             inner: Any = hint
             if is_dataclass(hint) and isinstance(hint, type):
-                inner = _any_part_of(hint, chosen_elsewhere)
+                inner = any_part_of(hint, chosen_elsewhere)
             fields[name] = (inner | None, None)
-    return create_model(f"{kind.__name__}Section", __base__=_Section, **fields)
+    return create_model(f"{kind.__name__}Section", __base__=Section, **fields)
 
 
 _CHOSEN_ELSEWHERE = frozenset(
@@ -137,12 +143,12 @@ _CHOSEN_ELSEWHERE = frozenset(
 )
 
 if TYPE_CHECKING:
-    PlanSection = _Section
+    PlanSection = Section
 else:
-    PlanSection = _any_part_of(Plan, _CHOSEN_ELSEWHERE)
+    PlanSection = any_part_of(Plan, _CHOSEN_ELSEWHERE)
 
 
-class EvaluateSection(_Section):
+class EvaluateSection(Section):
     """Figures beside the model's own."""
 
     threshold: float | None = None
@@ -150,7 +156,7 @@ class EvaluateSection(_Section):
     hit_iou: Share = 0.1
 
 
-class Config(_Section):
+class Config(Section):
     """A whole task."""
 
     task: Literal["segmentation"]
@@ -180,7 +186,7 @@ class Config(_Section):
 
     def plan_options(self) -> PlanOptions:
         """Return what the user fixed of the plan, by dotted names."""
-        given = dict(_given(self.plan, ""))
+        given = dict(given_of(self.plan, ""))
         if "name" in self.network.model_fields_set:
             given["network.name"] = self.network.name
         if self.network.arguments:
@@ -194,29 +200,30 @@ class Config(_Section):
     def _label_choice(self) -> LabelChoice:
         section = self.data.labels
         classes = tuple(
-            LabelClass(name, tuple(str(one) for one in _listed(patterns)))
+            LabelClass(name, tuple(str(one) for one in listed(patterns)))
             for name, patterns in section.classes.items()
         )
         return LabelChoice(section.source, LabelSet(classes), section.empty == "negative", section.folder)
 
     def split_rule(self) -> SplitRule:
         """Return how the cases are split."""
-        section = self.split
-        return SplitRule(**section.model_dump())
+        return self.split.rule()
 
     def of_fold(self, fold: int) -> "Config":
         """Return the config of one fold."""
         return self.model_copy(update={"split": self.split.model_copy(update={"fold": fold})})
 
 
-def _listed(patterns: Pattern | list[Pattern]) -> list[Pattern]:
+def listed(patterns: Pattern | list[Pattern]) -> list[Pattern]:
+    """Return the patterns of a class as a list."""
     return patterns if isinstance(patterns, list) else [patterns]
 
 
-def _given(section: _Section, prefix: str) -> Iterator[tuple[str, Any]]:
+def given_of(section: Section, prefix: str) -> Iterator[tuple[str, Any]]:
+    """Yield what the user gave of a plan, by dotted names."""
     for name in type(section).model_fields:
         value = getattr(section, name)
-        if isinstance(value, _Section):
-            yield from _given(value, f"{prefix}{name}.")
+        if isinstance(value, Section):
+            yield from given_of(value, f"{prefix}{name}.")
         elif value is not None:
             yield f"{prefix}{name}", value

@@ -69,7 +69,7 @@ def write_text(path: Path, content: str, mode: int | None = None) -> None:
 
 def write_json(path: Path, content: Mapping[str, Any], mode: int | None = None) -> None:
     """Write a mapping as indented JSON; NaN is written as null, since JSON has none."""
-    text = json.dumps(_without_nan(content), indent=2, allow_nan=False, ensure_ascii=False)
+    text = json.dumps(without_nan(content), indent=2, allow_nan=False, ensure_ascii=False)
     write_text(path, text + "\n", mode)
 
 
@@ -188,11 +188,12 @@ def _sync(path: Path) -> None:
         os.close(descriptor)
 
 
-def _without_nan(value: Any) -> Any:
+def without_nan(value: Any) -> Any:
+    """Put None in the place of every NaN, however deep."""
     if isinstance(value, Mapping):
-        return {str(key): _without_nan(item) for key, item in value.items()}
+        return {str(key): without_nan(item) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_without_nan(item) for item in value]
+        return [without_nan(item) for item in value]
     if isinstance(value, float) and value != value:  # noqa: PLR0124 - the test for NaN
         return None
     return value

@@ -130,8 +130,12 @@ RULES: dict[str, Rule] = {
     "nested_contours_as_holes": _used(),
     "referenced_instances_absent": _used("The referenced series decides."),
     "segmentation_not_binary": _used("Voxels of at least half are inside."),
+    "class_absent": _passed_over("Name its class, or leave it out of the data."),
+    "class_not_wanted": _passed_over(),
+    "unreadable_picture": _passed_over("Copy or export the picture again."),
     # patients
     "same_patient_twice": _used("They are counted as one person."),
+    "same_image_twice": _used("Name the persons in a table: data.patients."),
     "split_patient_unknown": _used("The split names a patient that isn't in the data."),
     "patient_not_in_split": _passed_over("The split file doesn't name this patient."),
     "training_data_in_test": _refused("A test case holds images that the run was trained on."),

@@ -50,12 +50,12 @@ class Interval:
     undefined: int
     undefined_resamples: int = 0
 
-    def text(self) -> str:
-        """Return it with two decimals: ``0.83 [0.78, 0.87], n = 12``."""
+    def text(self, decimals: int = 2) -> str:
+        """Return it with two decimals, or more: ``0.83 [0.78, 0.87], n = 12``."""
         if self.n == 0:
             return f"undefined in all {self.undefined}"
         bounded = np.isfinite([self.low, self.high]).all()
-        bounds = f" [{self.low:.2f}, {self.high:.2f}]" if bounded else ""
+        bounds = f" [{self.low:.{decimals}f}, {self.high:.{decimals}f}]" if bounded else ""
         note = ", too few for a reliable interval" if bounds and self.n < RELIABLE_FROM else ""
         undefined = f", undefined in {self.undefined}" if self.undefined else ""
         resamples = (
@@ -63,7 +63,7 @@ class Interval:
             if self.undefined_resamples
             else ""
         )
-        return f"{self.mean:.2f}{bounds}, n = {self.n}{note}{undefined}{resamples}"
+        return f"{self.mean:.{decimals}f}{bounds}, n = {self.n}{note}{undefined}{resamples}"
 
 
 def mean_interval(values: Sequence[float], seed: int = 0) -> Interval:
@@ -171,6 +171,22 @@ def metric_interval(
     defined = ~np.isnan(resampled)
     low, high = _bca(value, resampled[defined], left_out[~np.isnan(left_out)])
     return Interval(value, low, high, n, 0, int((~defined).sum()))
+
+
+def share_interval(hits: int, n: int) -> Interval:
+    """Return a share of patients and its 95 % interval by Wilson's score.
+
+    For one observation a patient alone: it is defined where all are right, which no resampling is.
+
+    Parameters
+    ----------
+    hits, n
+        Patients that are right, of so many; 0 of 0 is undefined.
+    """
+    if not n:
+        return Interval(float("nan"), float("nan"), float("nan"), 0, 0)
+    found = stats.binomtest(hits, n).proportion_ci(method="wilson")
+    return Interval(hits / n, float(found.low), float(found.high), n, 0)
 
 
 def _require_rows(scores: Values, labels: Labels, patients: Sequence[str]) -> None:

@@ -8,7 +8,7 @@ the precision) is frozen here, so that time never decides a result.
 from collections.abc import Mapping
 from dataclasses import asdict, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, TypeVar
 
 import yaml
 from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
@@ -165,7 +165,7 @@ def write_plan(plan: Plan, path: Path) -> None:
 
 def plan_text(plan: Plan) -> str:
     """Return a plan as YAML."""
-    return yaml.safe_dump(_plain(asdict(plan)), sort_keys=False, width=99, allow_unicode=True)
+    return as_yaml(asdict(plan))
 
 
 def read_plan(path: Path) -> Plan:
@@ -176,12 +176,8 @@ def read_plan(path: Path) -> Plan:
     ConfigError
         The file can't be read, has values that don't fit, or another schema version.
     """
-    try:
-        text = path.read_text(encoding="utf-8")
-    except (OSError, ValueError) as error:
-        message = f"The plan {path} can't be read: {error}."
-        raise ConfigError(message) from error
-    return plan_from(text, f"The plan {path}")
+    what = f"The plan {path}"
+    return checked(Plan, read_yaml(path, what, SCHEMA), what)
 
 
 def plan_from(text: str, what: str) -> Plan:
@@ -192,19 +188,14 @@ def plan_from(text: str, what: str) -> Plan:
     ConfigError
         It is no YAML, has values that don't fit, or another schema version.
     """
-    try:
-        content = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        message = f"{what} can't be read: {error}."
-        raise ConfigError(message) from error
-    version = content.get("schema_version") if isinstance(content, dict) else None
-    if version != SCHEMA:
-        message = f"{what} has schema version {version}; this version reads {SCHEMA}."
-        raise ConfigError(message)
-    return _checked(content, what)
+    return checked(Plan, _content(text, what, SCHEMA), what)
 
 
-def with_values(plan: Plan, values: Mapping[str, Any]) -> Plan:
+AnyPlan = TypeVar("AnyPlan")
+"""Of any task."""
+
+
+def with_values(plan: AnyPlan, values: Mapping[str, Any]) -> AnyPlan:
     """Put values into a plan by their dotted names, such as ``training.batch_size``.
 
     Raises
@@ -212,23 +203,64 @@ def with_values(plan: Plan, values: Mapping[str, Any]) -> Plan:
     ConfigError
         A name or a value doesn't fit.
     """
-    content = _plain(asdict(plan))
+    content = _plain(asdict(plan))  # type: ignore[call-overload] # a dataclass of any task
     for name, value in values.items():
         *sections, key = name.split(".")
         section = content
         for one in sections:
             section = section[one]
         section[key] = value
-    return _checked(content, "What the config gives under `plan`")
+    return checked(type(plan), content, "What the config gives under `plan`")
 
 
-def _checked(content: Any, what: str) -> Plan:
+def as_yaml(content: Mapping[str, Any]) -> str:
+    """Return the content of a plan as YAML."""
+    return yaml.safe_dump(_plain(dict(content)), sort_keys=False, width=99, allow_unicode=True)
+
+
+def read_yaml(path: Path, what: str, schema: int) -> Any:
+    """Read the content of a plan's file; `what` names it in messages.
+
+    Raises
+    ------
+    ConfigError
+        The file can't be read, is no YAML, or has another schema version.
+    """
     try:
-        return TypeAdapter(Plan).validate_python(content)
+        text = path.read_text(encoding="utf-8")
+    except (OSError, ValueError) as error:
+        message = f"{what} can't be read: {error}."
+        raise ConfigError(message) from error
+    return _content(text, what, schema)
+
+
+def checked(kind: type[AnyPlan], content: Any, what: str) -> AnyPlan:
+    """Make a plan of its content.
+
+    Raises
+    ------
+    ConfigError
+        With every value that doesn't fit.
+    """
+    try:
+        return TypeAdapter(kind).validate_python(content)
     except ValidationError as error:
         problems = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()]
         message = f"{what} has {len(problems)} mistakes: {'; '.join(problems)}."
         raise ConfigError(message) from error
+
+
+def _content(text: str, what: str, schema: int) -> Any:
+    try:
+        content = yaml.safe_load(text)
+    except yaml.YAMLError as error:
+        message = f"{what} can't be read: {error}."
+        raise ConfigError(message) from error
+    version = content.get("schema_version") if isinstance(content, dict) else None
+    if version != schema:
+        message = f"{what} has schema version {version}; this version reads {schema}."
+        raise ConfigError(message)
+    return content
 
 
 def _plain(value: Any) -> Any:

@@ -6,11 +6,17 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import yaml
+
 from lepton_monai.cases.case import Case
 from lepton_monai.cases.split import SIDES, Split
 from lepton_monai.core.errors import InputError
 from lepton_monai.core.files import digest_of, write_json
+from lepton_monai.plans.classification import ClassificationPlan, read_classification
 from lepton_monai.plans.plan import Plan, read_plan
+
+SEGMENTATION, CLASSIFICATION = "segmentation", "classification"
+"""What a run may be for."""
 
 FOLD = "fold_"
 """Before the number of a fold: the folders of the runs of all folds."""
@@ -87,8 +93,18 @@ class Run:
         """Where the figures of one side of the split are kept."""
         return self.folder / "evaluation" / side
 
+    @property
+    def task(self) -> str:
+        """What the run is for, as its plan says; a plan that can't be read is told by who wants it."""
+        try:
+            content = yaml.safe_load(self.plan_path.read_text(encoding="utf-8"))
+        except (OSError, ValueError, yaml.YAMLError):
+            return SEGMENTATION
+        is_other = isinstance(content, dict) and content.get("task") == CLASSIFICATION
+        return CLASSIFICATION if is_other else SEGMENTATION
+
     def plan(self) -> Plan:
-        """Read the plan."""
+        """Read the plan of a segmentation."""
         return read_plan(self.plan_path)
 
     def checkpoint_folder(self, step: int) -> Path:
@@ -100,6 +116,10 @@ class Run:
         folders = sorted(self.checkpoints_folder.glob(f"{_STEP}*"), key=_step_of, reverse=True)
         found = (_whole(folder) for folder in folders)
         return tuple(one for one in found if one is not None)
+
+    def classification_plan(self) -> ClassificationPlan:
+        """Read the plan of a classification."""
+        return read_classification(self.plan_path)
 
     def weights_path(self) -> Path:
         """Return the weights of the finished training.

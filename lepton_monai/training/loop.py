@@ -3,18 +3,17 @@
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from typing import Protocol
 
 import numpy as np
 import torch
 from torch.utils.data import DataLoader
 
 from lepton_monai.core.errors import InputError, StoppedError
-from lepton_monai.data.cache import CachedCase
-from lepton_monai.data.sampler import PatchDataset, Share
-from lepton_monai.plans.plan import Plan
+from lepton_monai.data.sampler import Share
 from lepton_monai.training.ranks import any_rank
 from lepton_monai.training.training import Training, learning_rate
 
@@ -45,9 +44,44 @@ class Feeding:
     ranks: int = 1
 
 
+class Samples(Protocol):
+    """The samples of all steps that are left, image and label each, in order."""
+
+    def __len__(self) -> int:
+        """Return their number."""
+        ...
+
+    def __getitem__(self, at: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Make one."""
+        ...
+
+    def case_number(self, at: int) -> int:
+        """Return the place of the case that one is made of."""
+        ...
+
+
+@dataclass(frozen=True, eq=False)
+class Source:
+    """What a training is fed with.
+
+    Parameters
+    ----------
+    names
+        Of the cases, in the order of their numbers.
+    samples
+        Makes those of a share; it goes into other processes.
+    batch_size
+        Of a rank.
+    """
+
+    names: tuple[str, ...]
+    samples: Callable[[Share], Samples]
+    batch_size: int
+
+
 def run_training(
     training: Training,
-    cases: Mapping[str, CachedCase],
+    source: Source,
     feeding: Feeding,
     *,
     on_log: Callable[[Training], None],
@@ -59,8 +93,8 @@ def run_training(
     ----------
     training
         At any step.
-    cases
-        The training cases by their names; nothing else is seen.
+    source
+        Of the training cases; nothing else is seen.
     feeding
         Device and processes.
     on_log
@@ -78,13 +112,13 @@ def run_training(
     total = training.plan.training.steps
     kept_at = time.monotonic()
     with _told_to_stop() as stop:
-        # 1. Patches, in an order that the seed alone decides.
-        for image, label in batches(list(cases.values()), training.plan, feeding, training.step):
+        # 1. Samples, in an order that the seed alone decides.
+        for image, label in batches(source, feeding, training.step):
             # 2. One step.
             loss = training.advance(image, label)
             if not np.isfinite(loss):
                 on_checkpoint(training)
-                raise InputError(_not_finite(training, cases, feeding, loss))
+                raise InputError(_not_finite(training, source, feeding, loss))
             # 3. Word of it.
             training.losses.append(loss)
             if training.step % LOG_EVERY == 0 or training.step == total:
@@ -103,13 +137,13 @@ def run_training(
 
 
 def batches(
-    cases: Sequence[CachedCase], plan: Plan, feeding: Feeding, first_step: int = 0
+    source: Source, feeding: Feeding, first_step: int = 0
 ) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield image and label ``(n, 1, x, y, z)`` of every step that is left, on the device."""
+    """Yield image and label ``(n, ...)`` of every step that is left, on the device."""
     on_gpu = feeding.device.type == "cuda"
-    loader = DataLoader(
-        PatchDataset(cases, plan, Share(first_step, feeding.rank, feeding.ranks)),
-        batch_size=plan.training.batch_size,
+    loader: DataLoader[tuple[torch.Tensor, torch.Tensor]] = DataLoader(
+        source.samples(Share(first_step, feeding.rank, feeding.ranks)),  # type: ignore[arg-type] # a protocol
+        batch_size=source.batch_size,
         num_workers=feeding.workers,
         pin_memory=on_gpu,
         persistent_workers=feeding.workers > 0,
@@ -124,13 +158,12 @@ def batches(
         )
 
 
-def _not_finite(training: Training, cases: Mapping[str, CachedCase], feeding: Feeding, loss: float) -> str:
-    share = Share(training.step, feeding.rank, feeding.ranks)
-    dataset = PatchDataset(list(cases.values()), training.plan, share)
-    numbers = {dataset.case_number(place) for place in range(training.plan.training.batch_size)}
-    names = [name for number, name in enumerate(cases) if number in numbers]
+def _not_finite(training: Training, source: Source, feeding: Feeding, loss: float) -> str:
+    samples = source.samples(Share(training.step, feeding.rank, feeding.ranks))
+    numbers = {samples.case_number(place) for place in range(source.batch_size)}
+    names = [name for number, name in enumerate(source.names) if number in numbers]
     return (
-        f"The loss is {loss} at step {training.step + 1}, on patches of {', '.join(names)}. The state "
+        f"The loss is {loss} at step {training.step + 1}, on samples of {', '.join(names)}. The state "
         "before it is kept. A smaller learning rate (plan.training.learning_rate)?"
     )
 

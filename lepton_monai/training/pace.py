@@ -15,7 +15,7 @@ from lepton_monai.training.devices import machine_of
 from lepton_monai.training.loop import Feeding, batches
 from lepton_monai.training.planner import Draft, on_rung
 from lepton_monai.training.seeds import deterministic, seeded
-from lepton_monai.training.training import Training
+from lepton_monai.training.segmentation import patches_of, segmentation_training
 
 FEWEST_STEPS = {"cpu": 1000, "gpu": 5000}
 """A heavier training is worth it only with at least so many steps: docs/decisions/0001."""
@@ -166,9 +166,11 @@ def _seconds_a_step(plan: Plan, cases: Sequence[CachedCase], feeding: Feeding, w
     """Measure whole steps, patches included; the first is left out, unless it is far too slow already."""
     short = replace(plan, training=replace(plan.training, steps=MEASURED_STEPS + 1))
     with deterministic(plan.training.threads), seeded(plan.training.seed):
-        training = Training(short, feeding.device)
+        training = segmentation_training(short, feeding.device)
+        source = patches_of({str(number): case for number, case in enumerate(cases)}, short)
         times = [time.perf_counter()]
-        for image, label in islice(batches(cases, short, replace(feeding, workers=0)), MEASURED_STEPS + 1):
+        made_here = replace(feeding, workers=0)
+        for image, label in islice(batches(source, made_here), MEASURED_STEPS + 1):
             training.advance(image, label)
             times.append(time.perf_counter())
             if times[-1] - times[0] > FAR_TOO_SLOW * wanted:

@@ -1,16 +1,15 @@
 """A training between two steps: everything that the next step depends on."""
 
 import copy
-from collections.abc import Collection, Mapping
-from typing import Any
+from collections.abc import Callable, Collection, Mapping
+from typing import Any, Protocol
 
 import torch
 
 from lepton_monai.core.errors import ConfigError
-from lepton_monai.networks.build import build_network
-from lepton_monai.plans.plan import Plan, Precision, TrainingPlan
+from lepton_monai.plans.plan import Precision
+from lepton_monai.plans.recipe import Recipe
 from lepton_monai.training.groups import freeze, parameter_groups, train_mode
-from lepton_monai.training.losses import LOSSES, supervised_loss
 from lepton_monai.training.ranks import mean_over_ranks
 
 PRECISIONS: dict[Precision, torch.dtype] = {
@@ -23,6 +22,19 @@ MOMENTUM = 0.99
 """Of SGD with Nesterov's correction: nnU-Net's."""
 
 
+Loss = Callable[[Any, torch.Tensor], torch.Tensor]
+"""Of what the network gives and what is wanted of it."""
+
+
+class Trained(Protocol):
+    """A plan, of any task, that says how the weights move."""
+
+    @property
+    def training(self) -> Recipe:
+        """Every number of it."""
+        ...
+
+
 class Training:
     """A network in training, with its running average, its optimizer and the step it is at.
 
@@ -33,7 +45,9 @@ class Training:
     device
         Where to compute.
     network
-        To start from; None: random weights, from torch's own generator.
+        To start from.
+    loss
+        To make small.
     pretrained
         Names of parameters that came from other weights.
 
@@ -51,9 +65,10 @@ class Training:
 
     def __init__(
         self,
-        plan: Plan,
+        plan: Trained,
         device: torch.device,
-        network: torch.nn.Module | None = None,
+        network: torch.nn.Module,
+        loss: Loss,
         pretrained: Collection[str] = (),
     ) -> None:
         self.plan = plan
@@ -61,10 +76,8 @@ class Training:
         self.step = 0
         self.losses: list[float] = []
         self.log: list[tuple[int, float, float]] = []
-        if network is None:
-            network = build_network(plan.network, len(plan.classes), plan.training.patch_size)
         network = network.to(device)
-        self._format = torch.channels_last_3d if plan.training.channels_last else torch.contiguous_format
+        self._format = _memory_format(network, channels_last=plan.training.channels_last)
         network.to(memory_format=self._format)  # type: ignore[call-overload] # torch's stubs lack it alone
         freeze(network, plan.training.frozen)
         if not any(parameter.requires_grad for parameter in network.parameters()):
@@ -74,7 +87,7 @@ class Training:
         self.average = copy.deepcopy(self.network).eval()
         self._forward = _distributed(_compiled(self.network, plan.training), device)
         self._optimizer = _optimizer(self.network, plan.training, self.pretrained)
-        self._loss = LOSSES[plan.training.loss]()
+        self._loss = loss
         precision = plan.training.precision
         self._autocast = torch.autocast(
             device.type, dtype=PRECISIONS[precision], enabled=precision != "float32"
@@ -92,7 +105,7 @@ class Training:
         self._optimizer.zero_grad(set_to_none=True)
         with self._autocast:
             outputs = self._forward(image.contiguous(memory_format=self._format))
-        loss = supervised_loss(self._loss, outputs, label)
+        loss = self._loss(outputs, label)
         value = mean_over_ranks(loss.detach())
         if value - value != 0.0:  # NaN or infinite
             return value
@@ -153,7 +166,7 @@ class Training:
         self.log = [(int(step), float(loss), float(rate)) for step, loss, rate in values["log"]]
 
 
-def learning_rate(training: TrainingPlan, step: int) -> float:
+def learning_rate(training: Recipe, step: int) -> float:
     """Return the rate of a step: a linear warm-up, then the schedule's fall to zero at the last one."""
     if step < training.warm_up_steps:
         return training.learning_rate * (step + 1) / training.warm_up_steps
@@ -172,7 +185,7 @@ SCHEDULES = {"polynomial": _polynomial, "cosine": _cosine}
 
 
 def _optimizer(
-    network: torch.nn.Module, training: TrainingPlan, pretrained: Collection[str]
+    network: torch.nn.Module, training: Recipe, pretrained: Collection[str]
 ) -> torch.optim.Optimizer:
     groups = parameter_groups(
         network, pretrained, training.learning_rate, training.pretrained_rate, training.weight_decay
@@ -182,7 +195,14 @@ def _optimizer(
     return torch.optim.AdamW(groups, lr=training.learning_rate)
 
 
-def _compiled(network: torch.nn.Module, training: TrainingPlan) -> torch.nn.Module:
+def _memory_format(network: torch.nn.Module, *, channels_last: bool) -> torch.memory_format:
+    if not channels_last:
+        return torch.contiguous_format
+    flat = all(parameter.ndim < 5 for parameter in network.parameters())
+    return torch.channels_last if flat else torch.channels_last_3d
+
+
+def _compiled(network: torch.nn.Module, training: Recipe) -> torch.nn.Module:
     return torch.compile(network) if training.compiled else network  # type: ignore[return-value]
 
 

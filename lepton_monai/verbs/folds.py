@@ -5,14 +5,16 @@ from pathlib import Path
 from typing import Any
 
 from lepton_monai.cases.split import count_folds
-from lepton_monai.config.schema import Config
+from lepton_monai.config.load import AnyConfig
 from lepton_monai.core.errors import ConfigError
 from lepton_monai.core.files import claim_folder
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.plans.run import FOLD, Run
 from lepton_monai.training.checkpoint import is_finished
 from lepton_monai.training.ranks import this_rank
-from lepton_monai.verbs.train import TrainReport, train
+from lepton_monai.verbs.tasks import train
+from lepton_monai.verbs.train import TrainReport
+from lepton_monai.verbs.train_classifier import ClassTrainReport
 
 
 @dataclass(frozen=True)
@@ -30,12 +32,12 @@ class FoldsReport:
     """
 
     folder: Path
-    trained: tuple[TrainReport, ...]
+    trained: tuple[TrainReport | ClassTrainReport, ...]
     already_there: int
 
 
 def train_folds(
-    config: Config,
+    config: AnyConfig,
     folder: Path,
     *,
     resume: bool = False,
@@ -67,8 +69,8 @@ def train_folds(
         raise ConfigError(message)
     if not resume or folder.exists():
         claim_folder(folder, "train")
-    count = count_folds(config.split_rule())
-    trained: list[TrainReport] = []
+    count = count_folds(config.split.rule())
+    trained: list[TrainReport | ClassTrainReport] = []
     for fold in range(count):
         run = Run(folder / f"{FOLD}{fold}")
         if resume and is_finished(run):

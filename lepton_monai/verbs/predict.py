@@ -9,22 +9,21 @@ from typing import Any
 
 from lepton_monai import __version__
 from lepton_monai.cases.case import Case, load_image
-from lepton_monai.cases.collect import ImageChoice, nifti_files, refused_pseudonym, series_pseudonym
+from lepton_monai.cases.collect import ImageChoice
 from lepton_monai.core.errors import InputError, LockedError
 from lepton_monai.core.files import claim_folder, locked, write_json
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
 from lepton_monai.core.volume import Volume
-from lepton_monai.dicom import Series, scan
 from lepton_monai.evaluation.overlap import volume_ml
 from lepton_monai.exports.nifti import write_mask
 from lepton_monai.exports.overlay import write_overlay
 from lepton_monai.inference.model import Model, load_model
 from lepton_monai.labels.labelset import Mask
-from lepton_monai.plans.plan import ImagePlan
 from lepton_monai.plans.run import open_runs, write_key
 from lepton_monai.training.devices import choose_device
+from lepton_monai.verbs.candidates import nifti_candidates, series_candidates
 
 
 @dataclass(frozen=True)
@@ -88,9 +87,13 @@ def predict(
     where = choose_device(device)
     plan = runs[0].plan()
     names = pseudonyms or load_pseudonyms()
-    candidates = _candidates(plan.image, folder, names, series_uid, progress)
-    if not candidates.cases:
-        raise InputError(_nothing_fits(candidates, folder))
+    image = plan.image
+    if image.file_format == "nifti":
+        candidates = nifti_candidates(folder, names)
+    else:
+        choice = ImageChoice(image.name, image.modality, image.description, None)
+        candidates = series_candidates(choice, (image.unit,), folder, names, series_uid, progress)
+    candidates.require_some(folder)
     claim_folder(out, "predict")
     model = load_model(runs, where)
     failed: list[tuple[str, Finding]] = []
@@ -111,71 +114,6 @@ def predict(
     write_key(out, candidates.cases)
     _write_manifest(out, model, len(records), len(failed))
     return PredictReport(out, tuple(records), tuple(failed), candidates.passed_over, candidates.findings)
-
-
-@dataclass(frozen=True)
-class _Candidates:
-    cases: tuple[Case, ...]
-    passed_over: tuple[tuple[str, Finding], ...]
-    findings: tuple[tuple[str, Finding], ...]
-
-
-def _candidates(
-    image: ImagePlan,
-    folder: Path,
-    pseudonyms: Pseudonyms,
-    series_uid: str | None,
-    progress: Progress,
-) -> _Candidates:
-    if image.file_format == "nifti":
-        files = nifti_files(folder)
-        return _Candidates(
-            tuple(_nifti_case(name, path, pseudonyms) for name, path in files.items()), (), ()
-        )
-    choice = ImageChoice(image.name, image.modality, image.description, None)
-    index = scan([folder], progress=progress)
-    cases: list[Case] = []
-    passed_over: list[tuple[str, Finding]] = []
-    for series in index.series:
-        name = series_pseudonym(series, pseudonyms)
-        reason = choice.wants(series)
-        if series_uid is not None and series.uid != series_uid:
-            reason = "another series was asked for"
-        if not reason and series.unit != image.unit:
-            reason = f"its values are in {series.unit}, the model was trained on {image.unit}"
-        if reason:
-            finding = Finding("does_not_fit", f"{reason[0].upper()}{reason[1:]}.", series.uid)
-            passed_over.append((name, finding))
-        else:
-            cases.append(_dicom_case(series, name, pseudonyms))
-    refused = [(refused_pseudonym(one, pseudonyms), one.finding) for one in index.refused]
-    about_files = [("file", finding) for finding in index.findings]
-    return _Candidates(tuple(cases), tuple(passed_over), (*refused, *about_files))
-
-
-def _dicom_case(series: Series, name: str, pseudonyms: Pseudonyms) -> Case:
-    identity = series.identity
-    return Case(
-        pseudonym=name,
-        patient=pseudonyms.of("P", identity.patient_key),
-        patient_id=identity.patient_id,
-        person=identity.patient_key,
-        image=series,
-        label=None,
-    )
-
-
-def _nifti_case(name: str, path: Path, pseudonyms: Pseudonyms) -> Case:
-    patient = pseudonyms.of("P", name)
-    return Case(pseudonyms.of("NII", name), patient, name, name, path, None)
-
-
-def _nothing_fits(candidates: _Candidates, folder: Path) -> str:
-    reasons = [
-        f"  {name}: {finding.code}: {finding.sentence()}"
-        for name, finding in (*candidates.passed_over, *candidates.findings)
-    ]
-    return "\n".join([f"Nothing in {folder} fits the model.", *reasons])
 
 
 def _predict_case(model: Model, case: Case, target: Path) -> None:

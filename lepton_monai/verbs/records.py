@@ -17,6 +17,7 @@ from lepton_monai.data.cache import CachedCase
 from lepton_monai.data.fingerprint import Fingerprint
 from lepton_monai.data.sampler import PatchDataset
 from lepton_monai.exports.progress_picture import write_training_picture
+from lepton_monai.plans.plan import Plan
 from lepton_monai.plans.run import Run
 from lepton_monai.training.training import Training
 
@@ -24,9 +25,9 @@ PICTURED = 6
 """Patches of the picture of a training."""
 
 
-def write_picture(run: Run, training: Training, cases: Sequence[CachedCase]) -> None:
+def write_picture(run: Run, training: Training, plan: Plan, cases: Sequence[CachedCase]) -> None:
     """Draw how the loss fell, and the first patches as the network got them."""
-    dataset = PatchDataset(cases, training.plan)
+    dataset = PatchDataset(cases, plan)
     samples = [dataset.sample(number) for number in range(PICTURED)]
     patches = [(image[0].numpy(), label[0].numpy()) for image, label in samples]
     write_training_picture(training.log, patches, run.folder / "training.png")

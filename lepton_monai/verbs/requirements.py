@@ -1,9 +1,8 @@
 """What must hold before a training starts or goes on."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
 
 from lepton_monai.cases.split import Split
 from lepton_monai.core.errors import ConfigError, InputError
@@ -44,13 +43,20 @@ def require_same_task(plan: Plan, task: Task) -> None:
             raise ConfigError(message)
 
 
-def voxels_of(cases: Sequence[Measured]) -> dict[str, Any]:
+def voxels_of(cases: Sequence[Measured]) -> dict[str, list[str]]:
     """Return what is kept of the cases to know them again: digests by pseudonym."""
     return {one.case.pseudonym: list(one.voxels) for one in cases}
 
 
-def require_same_cases(run: Run, split: Split, cases: Sequence[Measured]) -> None:
+def require_same_cases(run: Run, split: Split, now: Mapping[str, Sequence[str]]) -> None:
     """Refuse to go on with other cases, other sides, or other voxels or labels than the run began with.
+
+    Parameters
+    ----------
+    run, split
+        The run, and who stands where now.
+    now
+        What stands for voxels and label of every case that was read, by pseudonym.
 
     Raises
     ------
@@ -67,7 +73,6 @@ def require_same_cases(run: Run, split: Split, cases: Sequence[Measured]) -> Non
             )
             raise InputError(message)
     began_with = json.loads(run.cases_path.read_text(encoding="utf-8"))
-    now = voxels_of(cases)
     changed = sorted(name for name in {*began_with, *now} if began_with.get(name) != now.get(name))
     if changed:
         message = (

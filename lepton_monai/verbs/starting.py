@@ -14,6 +14,7 @@ from lepton_monai.plans.options import PlanOptions
 from lepton_monai.plans.plan import Plan
 from lepton_monai.plans.run import Run
 from lepton_monai.training.checkpoint import newest_checkpoint, restore
+from lepton_monai.training.segmentation import segmentation_training
 from lepton_monai.training.training import Training
 
 SHAPE = ("name", "channels", "kernels", "strides", "supervised", "arguments")
@@ -56,10 +57,10 @@ def started(plan: Plan, device: torch.device, weights: Path | None) -> tuple[Tra
         )
         raise ConfigError(message)
     if weights is None:
-        return Training(plan, device), None
+        return segmentation_training(plan, device), None
     network = build_network(plan.network, len(plan.classes), plan.training.patch_size)
     report = load_weights(network, read_weights(weights), source=weights.name)
-    return Training(plan, device, network, report.pretrained), report
+    return segmentation_training(plan, device, network, report.pretrained), report
 
 
 def resumed(plan: Plan, device: torch.device, run: Run) -> Training:
@@ -71,6 +72,6 @@ def resumed(plan: Plan, device: torch.device, run: Run) -> Training:
         There is none, or the training is finished.
     """
     checkpoint = newest_checkpoint(run)
-    training = Training(plan, device, pretrained=checkpoint.record["pretrained"])
+    training = segmentation_training(plan, device, pretrained=checkpoint.record["pretrained"])
     restore(training, checkpoint)
     return training

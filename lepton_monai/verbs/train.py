@@ -10,10 +10,9 @@ import torch
 from lepton_monai.cases.case import Case
 from lepton_monai.cases.collect import collect
 from lepton_monai.cases.split import split_cases
-from lepton_monai.config.load import load_config, write_config
+from lepton_monai.config.load import write_config
 from lepton_monai.config.schema import Config
-from lepton_monai.core.errors import ConfigError, InputError, OutputFolderError
-from lepton_monai.core.files import claim_folder, locked, write_json, write_text
+from lepton_monai.core.files import locked, write_json, write_text
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
@@ -21,14 +20,16 @@ from lepton_monai.data.cache import CachedCase, open_entry
 from lepton_monai.inference.model import load_model
 from lepton_monai.plans.plan import ImagePlan, Plan, plan_from, plan_text, read_plan, write_plan
 from lepton_monai.plans.run import Run, write_key, write_split
-from lepton_monai.training.checkpoint import newest_checkpoint, write_checkpoint, write_final
+from lepton_monai.training.checkpoint import write_checkpoint, write_final
 from lepton_monai.training.devices import choose_device, machine_of, usual_workers
 from lepton_monai.training.loop import Feeding, run_training
 from lepton_monai.training.pace import measured_plan
 from lepton_monai.training.planner import Task, draft_plan
 from lepton_monai.training.ranks import joined, local_device, shared_by_first, this_rank
 from lepton_monai.training.seeds import deterministic, seeded
+from lepton_monai.training.segmentation import patches_of
 from lepton_monai.training.training import Training
+from lepton_monai.verbs.claiming import new_run, resumed_run
 from lepton_monai.verbs.evaluate import Evaluation, Judging, evaluate_cases
 from lepton_monai.verbs.preparing import Cache, Measured, fingerprint_of, measured_cases, prepared_cases
 from lepton_monai.verbs.records import write_environment, write_fingerprint, write_log, write_picture
@@ -126,7 +127,7 @@ def train(
     feeding = Feeding(where, making, rank.number, rank.count)
     if not rank.is_first:
         return _train_along(Run(run_folder), config.network.weights, feeding, resume=resume)
-    run = _resumed_run(run_folder, config) if resume else _new_run(run_folder)
+    run = resumed_run(run_folder, config) if resume else new_run(run_folder)
     given = run.plan() if resume else (read_plan(plan_file) if plan_file else None)
     with locked(run.folder):
         # 1. Cases, their split, the plan, and every training case on the network's grid.
@@ -154,7 +155,7 @@ def train(
                 progress=progress,
             )
         write_final(run, training)
-        write_picture(run, training, list(ready.cases.values()))
+        write_picture(run, training, ready.plan, list(ready.cases.values()))
         # 3. The model as it was written, on the validation cases.
         result = _validated(run, where, config, ready.validation, progress)
     return TrainReport(run, ready.plan, len(ready.cases), ready.findings, result)
@@ -219,7 +220,7 @@ def _prepare(
         cases = prepared_cases(training, data, plan.preparation, cache, progress)
     # What the run is made of is kept before it starts.
     if run.plan_path.exists():
-        require_same_cases(run, split, (*training, *validation))
+        require_same_cases(run, split, voxels_of((*training, *validation)))
     else:
         write_config(config, run.config_path)
         write_fingerprint(run, found)
@@ -266,7 +267,7 @@ def _trained(
 
         if not resume:
             keep(training)
-        run_training(training, cases, feeding, on_log=tell, on_checkpoint=keep)
+        run_training(training, patches_of(cases, plan), feeding, on_log=tell, on_checkpoint=keep)
     return training
 
 
@@ -279,45 +280,6 @@ def _train_along(run: Run, weights: Path | None, feeding: Feeding, *, resume: bo
         cases = {folder.name: open_entry(folder) for folder in folders}
         _trained(run, plan, cases, feeding, weights=weights, resume=resume, progress=SILENT)
     return TrainReport(run, plan, len(cases), (), None)
-
-
-def _new_run(folder: Path) -> Run:
-    if (folder / "plan.yaml").exists():
-        message = f"{folder} is a run already; name a folder that doesn't exist yet, or give --resume."
-        raise OutputFolderError(message)
-    claim_folder(folder, "train")
-    return Run(folder)
-
-
-def _resumed_run(folder: Path, config: Config) -> Run:
-    """Open the run to go on with.
-
-    Raises
-    ------
-    InputError
-        It holds no checkpoint, or is finished.
-    ConfigError
-        Another config was given than the one that the run was made by.
-    """
-    run = Run(folder)
-    if not run.plan_path.is_file():
-        message = f"{folder} holds no training to resume: it has no plan.yaml. Leave out --resume."
-        raise InputError(message)
-    claim_folder(folder, "train")
-    newest_checkpoint(run)
-    before = load_config(run.config_path)
-    # The data may have moved; all else decides what is trained.
-    before = before.model_copy(update={"data": before.data.model_copy(update={"root": config.data.root})})
-    differing = [
-        name for name in type(config).model_fields if getattr(before, name) != getattr(config, name)
-    ]
-    if differing:
-        message = (
-            f"The run {folder} was made by another config: `{'`, `'.join(differing)}` differ. Give the "
-            f"same ({run.config_path}), or name a new run."
-        )
-        raise ConfigError(message)
-    return run
 
 
 def _task(config: Config, training: Sequence[Measured]) -> Task:

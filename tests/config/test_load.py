@@ -2,7 +2,7 @@ from pathlib import Path
 
 import pytest
 
-from lepton_monai.config.load import load_config, write_config
+from lepton_monai.config.load import load_config, load_task, write_config
 from lepton_monai.core.errors import ConfigError
 
 GOOD = """task: segmentation
@@ -87,5 +87,5 @@ def test_a_config_written_as_resolved_reads_as_the_same(tmp_path: Path) -> None:
 def test_the_configs_of_the_repository_are_valid_once_the_data_are_named(
     path: Path, tmp_path: Path
 ) -> None:
-    config = load_config(path, [f"data.root={tmp_path}"])
+    config = load_task(path, [f"data.root={tmp_path}"])
     assert config.split.file is None or config.split.file.is_file()

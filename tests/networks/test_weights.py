@@ -11,6 +11,7 @@ from lepton_monai.networks.weights import read_weights
 from lepton_monai.plans.plan import write_plan
 from lepton_monai.plans.run import Run
 from lepton_monai.training.checkpoint import write_final
+from lepton_monai.training.segmentation import segmentation_training
 from lepton_monai.training.training import Training
 from tests.plans.examples import example_plan
 
@@ -72,7 +73,7 @@ def a_run(folder: Path, step: int) -> tuple[Run, Training]:
     """Write a run whose only checkpoint is at a step."""
     run, plan = Run(folder), example_plan()
     write_plan(plan, run.plan_path)
-    training = Training(plan, torch.device("cpu"))
+    training = segmentation_training(plan, torch.device("cpu"))
     training.step = step
     write_final(run, training)
     return run, training

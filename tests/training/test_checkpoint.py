@@ -15,6 +15,7 @@ from lepton_monai.plans.run import Run
 from lepton_monai.training.checkpoint import newest_checkpoint, restore, write_checkpoint, write_final
 from lepton_monai.training.loop import Feeding, run_training
 from lepton_monai.training.seeds import deterministic, seeded
+from lepton_monai.training.segmentation import patches_of, segmentation_training
 from lepton_monai.training.training import Training
 from tests.plans.examples import example_plan
 from tests.training.cases import two_balls
@@ -44,7 +45,7 @@ def run_to_end(
 ) -> Training:
     """Train; where `keep_at` is given, write a checkpoint there and die some steps later."""
     with deterministic(1), seeded(0):
-        training = Training(plan, CPU)
+        training = segmentation_training(plan, CPU)
         if resume:
             restore(training, newest_checkpoint(run))
         advance = training.advance
@@ -58,7 +59,9 @@ def run_to_end(
 
         training.advance = counted  # type: ignore[method-assign] # where the process is killed
         feeding = Feeding(CPU)
-        run_training(training, cases, feeding, on_log=lambda _: None, on_checkpoint=lambda _: None)
+        run_training(
+            training, patches_of(cases, plan), feeding, on_log=lambda _: None, on_checkpoint=lambda _: None
+        )
     return training
 
 
@@ -90,7 +93,7 @@ def test_the_two_newest_checkpoints_are_kept_and_a_damaged_one_is_passed_over(tm
     plan = dropout_plan(steps=9)
     run = Run(tmp_path / "run")
     with deterministic(1), seeded(0):
-        training = Training(plan, CPU)
+        training = segmentation_training(plan, CPU)
 
         def keep(state: Training) -> None:
             write_checkpoint(run, state)
@@ -113,7 +116,7 @@ def test_a_finished_training_keeps_its_model_alone_and_is_not_resumed(tmp_path: 
     plan = dropout_plan(steps=9)
     run = Run(tmp_path / "run")
     with deterministic(1), seeded(0):
-        training = Training(plan, CPU)
+        training = segmentation_training(plan, CPU)
         write_checkpoint(run, training)
         training.step = 9
         write_final(run, training)
@@ -134,7 +137,7 @@ def test_the_newest_is_the_one_of_the_highest_step_however_many_digits_it_has(tm
     plan = dropout_plan(steps=9)
     run = Run(tmp_path / "run")
     with deterministic(1), seeded(0):
-        training = Training(plan, CPU)
+        training = segmentation_training(plan, CPU)
         for step in (999_900, 1_000_100, 2_000_000_000):
             training.step = step
             write_checkpoint(run, training)
@@ -147,7 +150,7 @@ def test_the_newest_is_the_one_of_the_highest_step_however_many_digits_it_has(tm
 def test_an_unfinished_training_is_no_model(tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
     with deterministic(1), seeded(0):
-        write_checkpoint(run, Training(dropout_plan(steps=9), CPU))
+        write_checkpoint(run, segmentation_training(dropout_plan(steps=9), CPU))
     with pytest.raises(InputError, match=r"isn't finished: it stopped at step 0\. .*--resume"):
         run.weights_path()
 
@@ -156,7 +159,7 @@ def test_an_unfinished_training_is_no_model(tmp_path: Path) -> None:
 def test_a_record_that_is_none_of_ours_is_passed_over(tmp_path: Path, text: str) -> None:
     run = Run(tmp_path / "run")
     with deterministic(1), seeded(0):
-        training = Training(dropout_plan(steps=9), CPU)
+        training = segmentation_training(dropout_plan(steps=9), CPU)
         training.step = 3
         write_checkpoint(run, training)
     (run.checkpoint_folder(5)).mkdir()

@@ -13,6 +13,7 @@ from lepton_monai.data.cache import CachedCase
 from lepton_monai.plans.plan import Plan, Precision
 from lepton_monai.training.loop import Feeding, run_training
 from lepton_monai.training.seeds import deterministic, seeded
+from lepton_monai.training.segmentation import patches_of, segmentation_training
 from lepton_monai.training.training import Training, learning_rate
 from tests.plans.examples import example_plan
 from tests.training.cases import two_balls
@@ -28,9 +29,11 @@ def trained(
     plan: Plan, cases: dict[str, CachedCase], workers: int = 0, device: torch.device = CPU
 ) -> Training:
     with deterministic(1), seeded(plan.training.seed):
-        training = Training(plan, device)
+        training = segmentation_training(plan, device)
         feeding = Feeding(device, workers)
-        run_training(training, cases, feeding, on_log=lambda _: None, on_checkpoint=lambda _: None)
+        run_training(
+            training, patches_of(cases, plan), feeding, on_log=lambda _: None, on_checkpoint=lambda _: None
+        )
     return training
 
 
@@ -82,16 +85,18 @@ def test_a_loss_that_is_no_number_stops_with_the_cases_named_and_the_state_befor
     cases = two_balls(tmp_path, plan)
     broken = replace(cases["case-1"], image=np.full_like(cases["case-1"].image, np.nan))
     with deterministic(1), seeded(0):
-        training = Training(with_training(plan, batch_size=1), CPU)
+        training = segmentation_training(with_training(plan, batch_size=1), CPU)
         kept: list[tuple[int, dict[str, torch.Tensor]]] = []
 
         def keep(state: Training) -> None:
             kept.append((state.step, {name: one.clone() for name, one in state.tensors().items()}))
 
-        with pytest.raises(InputError, match=r"The loss is nan at step [12], on patches of case-1\."):
+        with pytest.raises(InputError, match=r"The loss is nan at step [12], on samples of case-1\."):
             run_training(
                 training,
-                {"case-0": cases["case-0"], "case-1": broken},
+                patches_of(
+                    {"case-0": cases["case-0"], "case-1": broken}, with_training(plan, batch_size=1)
+                ),
                 Feeding(CPU),
                 on_log=lambda _: None,
                 on_checkpoint=keep,
@@ -105,14 +110,14 @@ def test_infinite_gradients_move_nothing_and_stop_the_training(tmp_path: Path) -
     plan = with_training(example_plan(), steps=20)
     cases = two_balls(tmp_path, plan)
     with deterministic(1), seeded(0):
-        training = Training(plan, CPU)
+        training = segmentation_training(plan, CPU)
         first = next(training.network.parameters())
         first.register_hook(lambda gradient: gradient * float("inf") if training.step == 4 else gradient)
         kept: list[int] = []
         with pytest.raises(InputError, match="The loss is nan at step 5"):
             run_training(
                 training,
-                cases,
+                patches_of(cases, plan),
                 Feeding(CPU),
                 on_log=lambda _: None,
                 on_checkpoint=lambda state: kept.append(state.step),
@@ -123,7 +128,7 @@ def test_infinite_gradients_move_nothing_and_stop_the_training(tmp_path: Path) -
 
 def test_a_training_that_may_learn_nothing_is_a_mistake() -> None:
     with pytest.raises(ConfigError, match="leaves nothing to learn"):
-        Training(with_training(example_plan(), frozen=("*",)), CPU)
+        segmentation_training(with_training(example_plan(), frozen=("*",)), CPU)
 
 
 def test_a_signal_ends_the_training_after_its_step_and_keeps_it(tmp_path: Path) -> None:
@@ -133,8 +138,8 @@ def test_a_signal_ends_the_training_after_its_step_and_keeps_it(tmp_path: Path) 
     kept: list[int] = []
     with deterministic(1), seeded(0), pytest.raises(StoppedError) as stopped:
         run_training(
-            Training(plan, CPU),
-            cases,
+            segmentation_training(plan, CPU),
+            patches_of(cases, plan),
             Feeding(CPU),
             on_log=lambda _: signal.raise_signal(signal.SIGTERM),
             on_checkpoint=lambda state: kept.append(state.step),

@@ -1,0 +1,174 @@
+"""What is printed of classifiers: text for a person, and the same as one document."""
+
+from dataclasses import asdict
+from typing import TYPE_CHECKING, Any
+
+from lepton_monai.cli.tables import finding_document, findings_text, table
+from lepton_monai.core.errors import PartlyDoneError
+
+if TYPE_CHECKING:  # each verb's own command imports it; the others shall not pay for it
+    from lepton_monai.plans.classification import ClassificationPlan
+    from lepton_monai.verbs.check_classifier import ClassCheckReport
+    from lepton_monai.verbs.evaluate_classifier import ClassEvaluation
+    from lepton_monai.verbs.predict_classifier import ClassPredictReport
+    from lepton_monai.verbs.train_classifier import ClassTrainReport
+
+MOST_ROWS = 40
+"""Predictions on the terminal; all are in the table on disk."""
+
+_TOLD = {
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "sensitivity_at_95_specificity": "Sensitivity at 95 % specificity",
+    "f1": "F1",
+    "brier": "Brier score",
+    "ece_uncalibrated": "Calibration error before the temperature",
+    "ece": "Calibration error after it",
+}
+
+
+def plan_text(plan: "ClassificationPlan") -> str:
+    """Return a plan as it would be kept: every value, with the reasons at its end."""
+    from lepton_monai.plans.classification import classification_text
+
+    said = "The steps are measured when the training starts; nothing was trained."
+    return f"{classification_text(plan)}\n{said}"
+
+
+def plan_document(plan: "ClassificationPlan") -> dict[str, Any]:
+    """Return a plan as one document."""
+    return asdict(plan)
+
+
+def check_text(found: "ClassCheckReport") -> str:
+    """Return the classes by side, and the findings."""
+    rows = [
+        (side, str(found.keys[side]), *(str(count) for count in counts))
+        for side, counts in found.counts.items()
+    ]
+    head = ("side", f"{found.unit}s", *found.classes)
+    note = "" if found.unit == "patient" else "No patients are known: the split is by image."
+    return "\n\n".join(part for part in (findings_text(found.findings), table(head, rows), note) if part)
+
+
+def check_document(found: "ClassCheckReport") -> dict[str, Any]:
+    """Return the same as one document."""
+    return {
+        "schema_version": 1,
+        "classes": list(found.classes),
+        "split_by": found.unit,
+        "sides": {
+            side: {f"{found.unit}s": found.keys[side], **dict(zip(found.classes, counts, strict=True))}
+            for side, counts in found.counts.items()
+        },
+        "findings": [finding_document(name, finding) for name, finding in found.findings],
+    }
+
+
+def train_text(done: "ClassTrainReport") -> str:
+    """Return what was trained on, the validation figures, and where the run is."""
+    training, size = done.plan.training, done.plan.input.size
+    sides = " x ".join(str(side) for side in size if side > 1)
+    said = (
+        f"Trained {training.steps} steps of {training.batch_size} images of {sides} in "
+        f"{training.precision} on {done.training_samples} samples of {len(done.plan.classes)} classes."
+    )
+    parts = [findings_text(done.findings), said]
+    if done.validation is not None:
+        chosen = f"The temperature is {done.decision.temperature:.2f}"
+        two = f", the threshold {done.decision.threshold:.2f}" if len(done.plan.classes) == 2 else ""
+        parts.append(f"{chosen}{two}, chosen on the {done.decision.n} validation samples.")
+        parts.append(evaluate_text(done.validation, "validation"))
+    parts.append(f"The run is in {done.run.folder}; its test cases were not opened.")
+    return "\n\n".join(part for part in parts if part)
+
+
+def train_document(done: "ClassTrainReport") -> dict[str, Any]:
+    """Return the outcome of a training as one document."""
+    return {
+        "schema_version": 1,
+        "run": str(done.run.folder),
+        "steps": done.plan.training.steps,
+        "training_samples": done.training_samples,
+        "decision": asdict(done.decision),
+        "validation": evaluate_document(done.validation) if done.validation else None,
+        "findings": [finding_document(name, finding) for name, finding in done.findings],
+    }
+
+
+def evaluate_text(done: "ClassEvaluation", side: str = "") -> str:
+    """Return every figure with its interval, and who was taken for what."""
+    figures = done.figures
+    lines = [
+        f"{told}: {figures.figures[name].text(3)}."
+        for name, told in _TOLD.items()
+        if name in figures.figures
+    ]
+    if done.position is not None:
+        lines.append(f"AUROC of a slice's place alone, without its image: {done.position.text(3)}.")
+    lines = [f"{side} - {line}" if side else line for line in lines]
+    drawn = (
+        f"{figures.rows} samples of {figures.keys} {done.unit}s; intervals (95 %) are drawn by {done.unit}."
+    )
+    if done.unit == "image":
+        drawn += " No patients are known: images of one person may stand on both sides."
+    rows = [
+        (name, *(str(count) for count in counts))
+        for name, counts in zip(done.classes, figures.confusion, strict=True)
+    ]
+    parts = [findings_text(done.findings), table(("truth", *done.classes), rows), "\n".join(lines), drawn]
+    return "\n\n".join([*(part for part in parts if part), f"Figures are in {done.folder}."])
+
+
+def evaluate_document(done: "ClassEvaluation") -> dict[str, Any]:
+    """Return the figures as one document; an undefined one is null."""
+    from lepton_monai.core.files import without_nan
+    from lepton_monai.verbs.evaluate_classifier import evaluation_content
+
+    content: dict[str, Any] = without_nan(evaluation_content(done))
+    return content | {"folder": str(done.folder)}
+
+
+def predict_text(done: "ClassPredictReport") -> str:
+    """Return one line a sample, what was passed over, and where the table is."""
+    rows = []
+    for record in done.records[:MOST_ROWS]:
+        place = "" if record["slice"] is None else str(record["slice"])
+        shares = ", ".join(f"{name} {value:.3f}" for name, value in record["probabilities"].items())
+        rows.append((record["case"], record["patient"], place, record["decision"] or "(none)", shares))
+    undecided = sum(record["decision"] is None for record in done.records)
+    left = len(done.records) - len(rows)
+    more = f" {left} more are in the table." if left else ""
+    ending = (
+        f"{len(done.records)} classified, {undecided} of them without a decision; "
+        f"{len(done.failed)} failed, {len(done.passed_over)} series passed over.{more} "
+        f"The table is {done.out / 'predictions.csv'}."
+    )
+    named = [*done.failed, *done.findings, *done.passed_over]
+    head = ("case", "patient", "slice", "decision", "probabilities")
+    return "\n\n".join(part for part in (findings_text(named), table(head, rows), ending) if part)
+
+
+def predict_document(done: "ClassPredictReport") -> dict[str, Any]:
+    """Return the predictions as one document."""
+    return {
+        "schema_version": 1,
+        "out": str(done.out),
+        "classes": list(done.classes),
+        "predictions": list(done.records),
+        "failed": [finding_document(name, finding) for name, finding in done.failed],
+        "passed_over": [finding_document(name, finding) for name, finding in done.passed_over],
+        "findings": [finding_document(name, finding) for name, finding in done.findings],
+    }
+
+
+def require_all_done(done: "ClassPredictReport") -> None:
+    """Raise `PartlyDoneError` where something that fits the model failed."""
+    if done.failed:
+        names = ", ".join(name for name, _ in done.failed)
+        message = f"{len(done.failed)} could not be classified: {names}. The rest is done."
+        raise PartlyDoneError(message)

@@ -1,0 +1,112 @@
+"""Samples for a classifier: an image with its class, a function of the seed and its number alone."""
+
+from collections.abc import Hashable, Sequence
+from typing import Any
+
+import numpy as np
+import torch
+from monai.data import MetaTensor
+from numpy.typing import NDArray
+from torch.utils.data import Dataset
+
+from lepton_monai.data.augmentation import Placing, box_of, draw_matrix, placed, random_values, read_box
+from lepton_monai.data.inputs import Sample
+from lepton_monai.data.sampler import Share
+from lepton_monai.plans.classification import ClassificationPlan
+
+VOXEL = (1.0, 1.0, 1.0)
+
+
+class ImageDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+    """The images of a whole training, in order.
+
+    Parameters
+    ----------
+    samples
+        With labels, of the plan's size.
+    plan
+        Batch, steps, augmentation, mixing and seed.
+    share
+        Which of them are made here.
+    """
+
+    def __init__(
+        self, samples: Sequence[Sample], plan: ClassificationPlan, share: Share | None = None
+    ) -> None:
+        self._samples = samples
+        self._plan = plan
+        self._share = share or Share()
+        self._state = np.random.RandomState()
+        self._values = random_values(plan.training.augmentation, self._state)
+        self._turn: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, dtype=np.int64))
+
+    def __len__(self) -> int:
+        """Return the number of samples of all steps that are left."""
+        return (self._plan.training.steps - self._share.first_step) * self._plan.training.batch_size
+
+    def __getitem__(self, at: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return image ``(channel, x, y[, z])`` and the share of each class ``(classes,)``, float32."""
+        return self.sample(self._number(at))
+
+    def case_number(self, at: int) -> int:
+        """Return the place of the sample that one is made of."""
+        return self._sample_number(self._number(at))
+
+    def sample(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return the sample of a number, counted over all ranks from the first step on."""
+        training = self._plan.training
+        generator = np.random.default_rng([training.seed, number])
+        image, target = self._one(self._sample_number(number), generator)
+        if training.mixup:
+            # Zhang et al., mixup: Beyond Empirical Risk Minimization, ICLR 2018.
+            share = float(generator.beta(training.mixup, training.mixup))
+            other, wanted = self._one(int(generator.integers(len(self._samples))), generator)
+            image, target = image.lerp(other, 1 - share), target.lerp(wanted, 1 - share)
+        return network_input(image, is_flat=self._plan.input.is_flat), target
+
+    def _number(self, at: int) -> int:
+        size = self._plan.training.batch_size
+        step, place = divmod(at, size)
+        step += self._share.first_step
+        return (step * self._share.ranks + self._share.rank) * size + place
+
+    def _sample_number(self, number: int) -> int:
+        """Return the image of a sample: every image once before any comes again."""
+        turn, place = divmod(number, len(self._samples))
+        if self._turn[0] != turn:
+            generator = np.random.default_rng([self._plan.training.seed, 1, turn])
+            self._turn = turn, generator.permutation(len(self._samples))
+        return int(self._turn[1][place])
+
+    def _one(self, at: int, generator: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
+        one = self._samples[at]
+        target = torch.zeros(len(self._plan.classes))
+        target[one.label] = 1.0
+        return self._augmented(one.array, generator), target
+
+    def _augmented(self, array: NDArray[np.float16], generator: np.random.Generator) -> torch.Tensor:
+        """Turn, move and mirror an image, then change its values."""
+        training, flat = self._plan.training, self._plan.input.is_flat
+        x, y, z = array.shape
+        matrix = draw_matrix(training.augmentation, VOXEL, generator)
+        if flat and matrix is not None:
+            matrix[2], matrix[:2, 2] = (0.0, 0.0, 1.0), 0.0  # z are colours
+        shape = np.array([x, y, z])
+        moved = generator.uniform(-1.0, 1.0, 3) * training.shift * shape
+        if flat:
+            moved[2] = 0.0
+        # A whole number of voxels where nothing is interpolated: `box_of` rounds half to even.
+        centre = (shape - 1) / 2 + moved if matrix is not None else shape // 2 + np.rint(moved)
+        flips = tuple(axis for axis in training.augmentation.flip_axes if generator.random() < 0.5)
+        placing = Placing(centre, matrix, flips)
+        box = box_of(placing, (x, y, z))
+        content = read_box(array, box).astype(np.float32)
+        item: dict[Hashable, Any] = {"image": placed(content, box, placing, (x, y, z), "bilinear")}
+        self._state.seed(int(generator.integers(2**32)))
+        image = self._values(item)["image"]
+        return image.as_tensor() if isinstance(image, MetaTensor) else torch.as_tensor(image)
+
+
+def network_input(image: torch.Tensor, *, is_flat: bool) -> torch.Tensor:
+    """Turn ``(1, x, y, z)`` into ``(channel, x, y)`` of a flat image; three axes stay."""
+    return image[0].permute(2, 0, 1).contiguous() if is_flat else image.contiguous()

@@ -1,0 +1,145 @@
+"""The plan of a classification: every number that preparation, network, training and prediction use.
+
+A file like the one of a segmentation: the same plan gives the same bytes, and what was measured with a
+clock is frozen in it.
+"""
+
+from dataclasses import asdict, field
+from pathlib import Path
+from typing import Any, Literal
+
+from pydantic import ConfigDict
+from pydantic.dataclasses import dataclass as checked_dataclass
+
+from lepton_monai.cases.classes import Level
+from lepton_monai.plans.plan import (
+    AugmentationPlan,
+    Optimizer,
+    Precision,
+    Schedule,
+    Triple,
+    as_yaml,
+    checked,
+    read_yaml,
+)
+
+SCHEMA = 1
+_STRICT = ConfigDict(extra="forbid")
+
+
+@checked_dataclass(frozen=True, config=_STRICT)
+class SourcePlan:
+    """Which inputs the model is for: a whole `series`, one `slice` of it, or one picture (`image`)."""
+
+    name: str
+    level: Level
+    modality: str | None
+    description: str | None
+    units: tuple[str, ...]
+
+
+@checked_dataclass(frozen=True, config=_STRICT)
+class ScalePlan:
+    """How values are brought to the scale of the network.
+
+    First the `transform`: `none`; `log`, the logarithm of 1 + value; `zscore`, each image by its own mean
+    and deviation. Then `low` to `high` become 0 to 1, clipped; then less `mean`, divided by `deviation`.
+    """
+
+    transform: Literal["none", "log", "zscore"]
+    low: float
+    high: float
+    mean: tuple[float, ...]
+    deviation: tuple[float, ...]
+
+
+@checked_dataclass(frozen=True, config=_STRICT)
+class InputPlan:
+    """From a source image to what the network is fed with.
+
+    `size` along x, y and z; a flat input has one slice. With `spacing_mm` the image is brought to that
+    spacing, and cut or continued about its middle; without it the whole image is made to fit.
+    `channels` is 3 for colour.
+    """
+
+    size: Triple
+    spacing_mm: tuple[float, float, float] | None
+    channels: int
+    scale: ScalePlan
+
+    @property
+    def is_flat(self) -> bool:
+        """Whether the network sees two axes."""
+        return self.size[2] == 1
+
+
+@checked_dataclass(frozen=True, config=_STRICT)
+class ClassifierPlan:
+    """Which network, by its name in the registry; `weights` that it starts from, by name and digest."""
+
+    name: str
+    arguments: dict[str, Any] = field(default_factory=dict)
+    weights: str = ""
+    weights_sha256: str = ""
+
+
+@checked_dataclass(frozen=True, config=_STRICT)
+class ClassTrainingPlan:
+    """How the network is trained.
+
+    `mixup` is the parameter of the Beta distribution that two images are mixed by, 0: never. A class
+    weighs what `class_weights` says. `shift` is the share of each side that an image is moved by.
+    """
+
+    batch_size: int
+    steps: int
+    optimizer: Optimizer
+    schedule: Schedule
+    learning_rate: float
+    pretrained_rate: float
+    frozen: tuple[str, ...]
+    weight_decay: float
+    warm_up_steps: int
+    average_decay: float
+    clip_norm: float
+    label_smoothing: float
+    mixup: float
+    class_weights: tuple[float, ...]
+    shift: float
+    precision: Precision
+    channels_last: bool
+    compiled: bool
+    threads: int
+    seed: int
+    augmentation: AugmentationPlan
+
+
+@checked_dataclass(frozen=True, config=_STRICT)
+class ClassificationPlan:
+    """A whole plan, with the reasons for its values by their dotted name."""
+
+    schema_version: int
+    task: Literal["classification"]
+    classes: tuple[str, ...]
+    source: SourcePlan
+    input: InputPlan
+    network: ClassifierPlan
+    training: ClassTrainingPlan
+    reasons: dict[str, str] = field(default_factory=dict)
+
+
+def classification_text(plan: ClassificationPlan) -> str:
+    """Return a plan as YAML."""
+    return as_yaml(asdict(plan))
+
+
+def read_classification(path: Path) -> ClassificationPlan:
+    """Read a plan.
+
+    Raises
+    ------
+    ConfigError
+        The file can't be read, has values that don't fit, or another schema version.
+    """
+    what = f"The plan {path}"
+    return checked(ClassificationPlan, read_yaml(path, what, SCHEMA), what)

@@ -1,0 +1,172 @@
+"""What is particular to the training of a classifier: its network, its loss, its images, its clock."""
+
+import time
+from collections.abc import Collection, Sequence
+from dataclasses import replace
+from functools import partial
+from itertools import islice
+
+import numpy as np
+import torch
+
+from lepton_monai.data.class_sampler import ImageDataset
+from lepton_monai.data.inputs import Sample
+from lepton_monai.networks.classifiers import build_classifier
+from lepton_monai.plans.classification import ClassificationPlan
+from lepton_monai.plans.options import PlanOptions
+from lepton_monai.plans.plan import Precision, with_values
+from lepton_monai.training.loop import Feeding, Source, batches
+from lepton_monai.training.seeds import deterministic, seeded
+from lepton_monai.training.training import Training
+
+MEASURED_STEPS = 4
+FEWEST_STEPS = 50
+SETTLING_STEPS = 50
+"""Batches that the norms' mean and variance are taken over at the end."""
+
+
+def classification_training(
+    plan: ClassificationPlan,
+    device: torch.device,
+    network: torch.nn.Module | None = None,
+    pretrained: Collection[str] = (),
+) -> Training:
+    """Return a training at its first step.
+
+    Parameters
+    ----------
+    plan
+        Every number.
+    device
+        Where to compute.
+    network
+        To start from; None: random weights, from torch's own generator.
+    pretrained
+        Names of parameters that came from other weights.
+    """
+    if network is None:
+        network = build_classifier(plan.network, plan.input, len(plan.classes))
+    weights = torch.tensor(plan.training.class_weights, device=device)
+    loss = partial(class_loss, weights=weights, smoothing=plan.training.label_smoothing)
+    return Training(plan, device, network, loss, pretrained)
+
+
+def class_loss(
+    logits: torch.Tensor, target: torch.Tensor, *, weights: torch.Tensor, smoothing: float
+) -> torch.Tensor:
+    """Return the weighted cross-entropy of logits with shares of classes ``(n, classes)``."""
+    return torch.nn.functional.cross_entropy(
+        logits.float(), target, weight=weights, label_smoothing=smoothing
+    )
+
+
+def images_of(samples: Sequence[Sample], plan: ClassificationPlan) -> Source:
+    """Return the images of a training, as the plan wants them."""
+    names = tuple(
+        one.case if one.slice_number is None else f"{one.case} slice {one.slice_number}" for one in samples
+    )
+    return Source(names, partial(ImageDataset, samples, plan), plan.training.batch_size)
+
+
+def settle_norms(training: Training, source: Source, feeding: Feeding) -> None:
+    """Take the mean and variance of the batch norms anew, of the averaged weights.
+
+    The running figures are those of the network in training, and of its last hundreds of steps; frozen
+    norms keep theirs. The batches are the training's last ones.
+
+    Notes
+    -----
+    Izmailov et al., Averaging Weights Leads to Wider Optima, UAI 2018, section 3.2.
+    """
+    norms = [
+        module
+        for module in training.average.modules()
+        if isinstance(module, torch.nn.modules.batchnorm._BatchNorm)
+        and any(parameter.requires_grad for parameter in module.parameters())
+    ]
+    if not norms:
+        return
+    momenta = [norm.momentum for norm in norms]
+    for norm in norms:
+        norm.reset_running_stats()
+        norm.momentum = None  # the plain mean over all batches
+        norm.train()
+    first = max(0, training.plan.training.steps - SETTLING_STEPS)
+    with torch.no_grad():
+        for image, _ in batches(source, replace(feeding, workers=0), first):
+            training.average(image)
+    for norm, momentum in zip(norms, momenta, strict=True):
+        norm.momentum = momentum
+        norm.eval()
+
+
+def with_clock(
+    plan: ClassificationPlan,
+    samples: Sequence[Sample],
+    feeding: Feeding,
+    options: PlanOptions,
+    seconds_left: float,
+) -> ClassificationPlan:
+    """Measure a step in every precision that the user hasn't fixed, and freeze how many there are time for.
+
+    Parameters
+    ----------
+    plan
+        With everything that needs no clock.
+    samples
+        Of the training.
+    feeding
+        Where and how it will be trained.
+    options
+        What the user fixed.
+    seconds_left
+        For the training.
+    """
+    began, given = time.perf_counter(), options.given
+    seconds: dict[str, tuple[float, ClassificationPlan]] = {}
+    for precision, channels_last in _ways(plan, options, feeding.device):
+        way = with_values(plan, {"training.precision": precision, "training.channels_last": channels_last})
+        name = f"{precision}{', channels last' if channels_last else ''}"
+        seconds[name] = (_seconds_a_step(way, samples, feeding), way)
+    step_seconds, plan = min(seconds.values(), key=lambda one: one[0])
+    left = seconds_left - (time.perf_counter() - began)
+    steps = given.get("training.steps", max(FEWEST_STEPS, int(left / step_seconds) - SETTLING_STEPS // 3))
+    follows = {
+        "training.steps": steps,
+        "training.warm_up_steps": min(plan.training.warm_up_steps, steps // 10 + 1),
+        "training.average_decay": min(plan.training.average_decay, 1.0 - 10.0 / (steps + 10)),
+    }
+    measured = ", ".join(f"{name} {value:.3f} s" for name, (value, _) in seconds.items())
+    reasons = {
+        "training.steps": f"{left:.0f} s at {step_seconds:.3f} s a step, measured on this machine",
+        "training.precision": f"the fastest step: {measured}",
+    }
+    chosen = {name: why for name, why in reasons.items() if name not in given}
+    plan = with_values(plan, follows | {name: given[name] for name in follows if name in given})
+    return replace(plan, reasons=plan.reasons | chosen)
+
+
+def _ways(
+    plan: ClassificationPlan, options: PlanOptions, device: torch.device
+) -> list[tuple[Precision, bool]]:
+    if {"training.precision", "training.channels_last"} & set(options.given):
+        return [(plan.training.precision, plan.training.channels_last)]
+    if device.type == "cuda":
+        half: Precision = "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
+        return [(half, False), (half, True)]
+    if device.type == "cpu":
+        return [("float32", False), ("float32", True), ("bfloat16", True)]
+    return [("float32", False)]
+
+
+def _seconds_a_step(plan: ClassificationPlan, samples: Sequence[Sample], feeding: Feeding) -> float:
+    """Measure whole steps, images included; the first is left out."""
+    short = replace(plan, training=replace(plan.training, steps=MEASURED_STEPS + 1))
+    with deterministic(plan.training.threads), seeded(plan.training.seed):
+        training = classification_training(short, feeding.device)
+        times = [time.perf_counter()]
+        source = images_of(samples, short)
+        for image, label in islice(batches(source, replace(feeding, workers=0)), MEASURED_STEPS + 1):
+            training.advance(image, label)
+            times.append(time.perf_counter())
+    return float(np.min(np.diff(times)[1:]))

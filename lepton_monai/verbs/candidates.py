@@ -1,0 +1,106 @@
+"""What of a folder fits a model, and why the rest doesn't."""
+
+from dataclasses import dataclass
+from pathlib import Path
+
+from lepton_monai.cases.case import Case
+from lepton_monai.cases.collect import ImageChoice, nifti_files, refused_pseudonym, series_pseudonym
+from lepton_monai.core.errors import InputError
+from lepton_monai.core.findings import Finding
+from lepton_monai.core.progress import Progress
+from lepton_monai.core.pseudonyms import Pseudonyms
+from lepton_monai.dicom import Series, scan
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """What fits, and what was passed over or refused, by pseudonym."""
+
+    cases: tuple[Case, ...]
+    passed_over: tuple[tuple[str, Finding], ...] = ()
+    findings: tuple[tuple[str, Finding], ...] = ()
+
+    def require_some(self, folder: Path) -> None:
+        """Raise unless something fits.
+
+        Raises
+        ------
+        InputError
+            With each reason.
+        """
+        if self.cases:
+            return
+        reasons = [
+            f"  {name}: {finding.code}: {finding.sentence()}"
+            for name, finding in (*self.passed_over, *self.findings)
+        ]
+        raise InputError("\n".join([f"Nothing in {folder} fits the model.", *reasons]))
+
+
+def nifti_candidates(folder: Path, pseudonyms: Pseudonyms) -> Candidates:
+    """Return every NIfTI file of a folder."""
+    return Candidates(
+        tuple(_nifti_case(name, path, pseudonyms) for name, path in nifti_files(folder).items())
+    )
+
+
+def series_candidates(
+    choice: ImageChoice,
+    units: tuple[str, ...],
+    folder: Path,
+    pseudonyms: Pseudonyms,
+    series_uid: str | None,
+    progress: Progress,
+) -> Candidates:
+    """Return the series of a folder that are wanted.
+
+    Parameters
+    ----------
+    choice
+        Modality and description.
+    units
+        Of the values that the model was trained on.
+    folder
+        Of DICOM.
+    pseudonyms
+        Name the cases.
+    series_uid
+        Only this series; None: all.
+    progress
+        Told of every file.
+    """
+    index = scan([folder], progress=progress)
+    cases: list[Case] = []
+    passed_over: list[tuple[str, Finding]] = []
+    for series in index.series:
+        name = series_pseudonym(series, pseudonyms)
+        reason = choice.wants(series)
+        if series_uid is not None and series.uid != series_uid:
+            reason = "another series was asked for"
+        if not reason and series.unit not in units:
+            reason = f"its values are in {series.unit}, the model was trained on {' or '.join(units)}"
+        if reason:
+            finding = Finding("does_not_fit", f"{reason[0].upper()}{reason[1:]}.", series.uid)
+            passed_over.append((name, finding))
+        else:
+            cases.append(_dicom_case(series, name, pseudonyms))
+    refused = [(refused_pseudonym(one, pseudonyms), one.finding) for one in index.refused]
+    about_files = [("file", finding) for finding in index.findings]
+    return Candidates(tuple(cases), tuple(passed_over), (*refused, *about_files))
+
+
+def _dicom_case(series: Series, name: str, pseudonyms: Pseudonyms) -> Case:
+    identity = series.identity
+    return Case(
+        pseudonym=name,
+        patient=pseudonyms.of("P", identity.patient_key),
+        patient_id=identity.patient_id,
+        person=identity.patient_key,
+        image=series,
+        label=None,
+    )
+
+
+def _nifti_case(name: str, path: Path, pseudonyms: Pseudonyms) -> Case:
+    patient = pseudonyms.of("P", name)
+    return Case(pseudonyms.of("NII", name), patient, name, name, path, None)

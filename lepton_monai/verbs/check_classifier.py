@@ -1,0 +1,85 @@
+"""`lepton check` of a classifier: which classes there are, on which side, and what is wrong."""
+
+from collections import Counter
+from dataclasses import dataclass
+
+from lepton_monai.cases.case import Case
+from lepton_monai.cases.classes import collect_classified
+from lepton_monai.cases.split import SIDES, split_cases
+from lepton_monai.config.classification import ClassificationConfig
+from lepton_monai.core.findings import Finding
+from lepton_monai.core.progress import SILENT, Progress
+from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
+from lepton_monai.data.inputs import read_source
+
+
+@dataclass(frozen=True)
+class ClassCheckReport:
+    """What `lepton check` prints of a classification.
+
+    Parameters
+    ----------
+    classes
+        Names by id.
+    unit
+        What the split parts: `patient`, or `image` where nobody is known.
+    counts
+        Samples of each class, by side.
+    keys
+        Patients (or images), by side.
+    findings
+        With the name of their case, the worst first.
+    """
+
+    classes: tuple[str, ...]
+    unit: str
+    counts: dict[str, tuple[int, ...]]
+    keys: dict[str, int]
+    findings: tuple[tuple[str, Finding], ...]
+
+
+def check_classifier(
+    config: ClassificationConfig, *, pseudonyms: Pseudonyms | None = None, progress: Progress = SILENT
+) -> ClassCheckReport:
+    """Read every case and report classes, split, leaks and faults.
+
+    Parameters
+    ----------
+    config
+        Of the task.
+    pseudonyms
+        Name cases and patients; None: by the user's salt.
+    progress
+        Told of every case.
+    """
+    choice = config.class_choice()
+    classified = collect_classified(choice, pseudonyms or load_pseudonyms(), progress)
+    split = split_cases(classified.cases, config.split.rule())
+    findings = [*classified.findings, *(("split", finding) for finding in split.findings)]
+    counts: dict[str, Counter[int]] = {side: Counter() for side in SIDES}
+    seen: dict[str, Case] = {}
+    side_of = {case.pseudonym: side for side in SIDES for case in split.side(side)}
+    for case in progress.track(classified.cases, "reading cases", len(classified.cases)):
+        source = read_source(case, choice)
+        if isinstance(source, Finding):
+            findings.append((case.pseudonym, source))
+            continue
+        twin = seen.setdefault(source.digest, case)
+        if twin.person != case.person:
+            message = f"The image equals that of {twin.pseudonym}, under another id."
+            findings.append((case.pseudonym, Finding("same_image_twice", message)))
+        side = side_of.get(case.pseudonym)
+        if side is None:
+            continue
+        if case.pseudonym in classified.class_of:
+            counts[side][classified.class_of[case.pseudonym]] += 1
+        else:
+            counts[side].update(source.present.astype(int).tolist())
+    findings.sort(key=lambda pair: (pair[1].severity != "refused", pair[1].action == "used"))
+    return ClassCheckReport(
+        classes=classified.classes,
+        unit="patient" if choice.by_patient else "image",
+        counts={side: tuple(counts[side][one] for one in range(len(classified.classes))) for side in SIDES},
+        keys={side: len({case.person for case in split.side(side)}) for side in SIDES},
+        findings=tuple(findings),
+    )

@@ -1,0 +1,55 @@
+"""The folder of a run: made, or taken up again for the same config."""
+
+from pathlib import Path
+
+from lepton_monai.config.load import AnyConfig, load_task
+from lepton_monai.core.errors import ConfigError, InputError, OutputFolderError
+from lepton_monai.core.files import claim_folder
+from lepton_monai.plans.run import Run
+from lepton_monai.training.checkpoint import newest_checkpoint
+
+
+def new_run(folder: Path) -> Run:
+    """Make the folder of a run.
+
+    Raises
+    ------
+    OutputFolderError
+        It is one already, or isn't ours.
+    """
+    if (folder / "plan.yaml").exists():
+        message = f"{folder} is a run already; name a folder that doesn't exist yet, or give --resume."
+        raise OutputFolderError(message)
+    claim_folder(folder, "train")
+    return Run(folder)
+
+
+def resumed_run(folder: Path, config: AnyConfig) -> Run:
+    """Open the run to go on with.
+
+    Raises
+    ------
+    InputError
+        It holds no checkpoint, or is finished.
+    ConfigError
+        Another config was given than the one that the run was made by.
+    """
+    run = Run(folder)
+    if not run.plan_path.is_file():
+        message = f"{folder} holds no training to resume: it has no plan.yaml. Leave out --resume."
+        raise InputError(message)
+    claim_folder(folder, "train")
+    newest_checkpoint(run)
+    before = load_task(run.config_path)
+    # The data may have moved; all else decides what is trained.
+    before = before.model_copy(update={"data": before.data.model_copy(update={"root": config.data.root})})
+    differing = [
+        name for name in type(config).model_fields if getattr(before, name, None) != getattr(config, name)
+    ]
+    if differing:
+        message = (
+            f"The run {folder} was made by another config: `{'`, `'.join(differing)}` differ. Give the "
+            f"same ({run.config_path}), or name a new run."
+        )
+        raise ConfigError(message)
+    return run

@@ -1,0 +1,94 @@
+"""From cases with classes to the samples of a training, one case open at a time."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+from lepton_monai.cases.case import Case
+from lepton_monai.cases.classes import ClassChoice, Classified
+from lepton_monai.core.findings import Finding
+from lepton_monai.core.progress import Progress
+from lepton_monai.data.inputs import (
+    Sample,
+    SourceMeasurement,
+    measure_source,
+    read_source,
+    samples_of,
+)
+from lepton_monai.plans.classification import InputPlan, SourcePlan
+from lepton_monai.training.class_planner import ClassTask
+
+
+@dataclass(frozen=True, eq=False)
+class ReadSide:
+    """The samples of one side of the split.
+
+    Parameters
+    ----------
+    samples
+        On the network's size and scale.
+    digests
+        SHA-256 of the images, by the pseudonym of their cases.
+    findings
+        Of cases that are left out, by pseudonym.
+    """
+
+    samples: list[Sample]
+    digests: dict[str, str]
+    findings: list[tuple[str, Finding]]
+
+
+def measured_sources(
+    cases: Sequence[Case], choice: ClassChoice, progress: Progress
+) -> dict[str, SourceMeasurement]:
+    """Measure the images that can be used, by the pseudonym of their cases."""
+    found = {}
+    for case in progress.track(cases, "reading cases", len(cases)):
+        source = read_source(case, choice)
+        if not isinstance(source, Finding):
+            found[case.pseudonym] = measure_source(source)
+    return found
+
+
+def task_of(
+    choice: ClassChoice, classified: Classified, measured: dict[str, SourceMeasurement]
+) -> ClassTask:
+    """Return what a plan is for, with the classes counted."""
+    if choice.label.source == "segment":
+        positives = sum(one.positives for one in measured.values())
+        counts: tuple[int, ...] = (sum(one.shape[2] for one in measured.values()) - positives, positives)
+    else:
+        ids = [classified.class_of[name] for name in measured]
+        counts = tuple(ids.count(one) for one in range(len(classified.classes)))
+    source = SourcePlan(
+        name=choice.image.name,
+        level=choice.level,
+        modality=choice.image.modality,
+        description=choice.image.description,
+        units=tuple(sorted({one.unit for one in measured.values()})),
+    )
+    return ClassTask(classified.classes, counts, source)
+
+
+def read_side(
+    cases: Sequence[Case],
+    choice: ClassChoice,
+    classified: Classified,
+    plan: InputPlan,
+    progress: Progress,
+    trained: frozenset[str] = frozenset(),
+) -> ReadSide:
+    """Read cases and bring them to the network's size; an image of `trained` is left out, and named."""
+    side = ReadSide([], {}, [])
+    for case in progress.track(cases, "preparing cases", len(cases)):
+        source = read_source(case, choice)
+        if isinstance(source, Finding):
+            side.findings.append((case.pseudonym, source))
+            continue
+        if source.digest in trained:
+            message = "The image was trained on, under whatever name."
+            side.findings.append((case.pseudonym, Finding("training_data_in_test", message)))
+            continue
+        side.digests[case.pseudonym] = source.digest
+        label = classified.class_of.get(case.pseudonym)
+        side.samples.extend(samples_of(case, source, plan, choice.level, label))
+    return side

@@ -1,0 +1,179 @@
+"""`lepton predict` of a classifier: from a folder of studies or pictures to one table."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from pathlib import Path
+from typing import Any
+
+from lepton_monai import __version__
+from lepton_monai.cases.classes import ClassChoice, ClassLabels, picture_case, picture_files
+from lepton_monai.cases.collect import ImageChoice
+from lepton_monai.core.errors import InputError
+from lepton_monai.core.files import claim_folder, locked, write_json, write_text
+from lepton_monai.core.findings import Finding
+from lepton_monai.core.progress import SILENT, Progress
+from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
+from lepton_monai.data.inputs import read_source
+from lepton_monai.inference.classifier import Answer, Classifier, load_classifier
+from lepton_monai.plans.classification import SourcePlan
+from lepton_monai.plans.run import open_runs, write_key
+from lepton_monai.training.devices import choose_device
+from lepton_monai.verbs.candidates import Candidates, series_candidates
+from lepton_monai.verbs.evaluate_classifier import answers_csv, decision_of
+
+
+@dataclass(frozen=True, eq=False)
+class ClassPredictReport:
+    """What `lepton predict` prints of a classifier.
+
+    Parameters
+    ----------
+    out
+        Where the table is.
+    classes
+        Names by id.
+    records
+        One a sample, as `predictions.json` has them.
+    failed
+        What fits the model and could not be classified, with the reason.
+    passed_over
+        Series that don't fit the model, with the reason.
+    findings
+        About files and refused series.
+    """
+
+    out: Path
+    classes: tuple[str, ...]
+    records: tuple[dict[str, Any], ...]
+    failed: tuple[tuple[str, Finding], ...]
+    passed_over: tuple[tuple[str, Finding], ...]
+    findings: tuple[tuple[str, Finding], ...]
+
+
+def predict_classifier(
+    run_folder: Path,
+    folder: Path,
+    out: Path,
+    *,
+    pseudonyms: Pseudonyms | None = None,
+    series_uid: str | None = None,
+    abstain_below: float = 0.0,
+    device: str = "auto",
+    progress: Progress = SILENT,
+) -> ClassPredictReport:
+    """Classify every series, slice or picture of a folder that fits a model.
+
+    Parameters
+    ----------
+    run_folder
+        Of a run, or of the runs of all folds: then the mean of their probabilities counts.
+    folder
+        Of DICOM studies, or of pictures.
+    out
+        To make, or made by `predict` before: the table is written anew.
+    pseudonyms
+        Name the cases; None: by the user's salt.
+    series_uid
+        Only this series.
+    abstain_below
+        No decision where the probability of the decided class is less.
+    device
+        auto, cpu, cuda, cuda:N, mps.
+    progress
+        Told of every case.
+
+    Raises
+    ------
+    InputError
+        Nothing in the folder fits the model: each reason is in the message.
+    """
+    runs, where = open_runs(run_folder), choose_device(device)
+    source = runs[0].classification_plan().source
+    choice = ClassChoice(
+        root=folder,
+        exclude=(),
+        level=source.level,
+        image=ImageChoice(source.name, source.modality, source.description, None),
+        label=ClassLabels("folder"),
+        same_person={},
+    )
+    candidates = _candidates(choice, source, pseudonyms or load_pseudonyms(), series_uid, progress)
+    candidates.require_some(folder)
+    model = load_classifier(runs, where)
+    claim_folder(out, "predict")
+    answers: list[Answer] = []
+    failed: list[tuple[str, Finding]] = []
+    with locked(out):
+        for case in progress.track(candidates.cases, "classifying", len(candidates.cases)):
+            image = read_source(case, choice)
+            if isinstance(image, Finding):
+                failed.append((case.pseudonym, image))
+                continue
+            try:
+                answers += model.predict(case, image)
+            except InputError as error:
+                failed.append((case.pseudonym, Finding("unit_differs", str(error))))
+        records = _write(out, model, answers, abstain_below)
+        write_key(out, candidates.cases)
+        _write_manifest(out, model, abstain_below, len(records), len(failed))
+    return ClassPredictReport(
+        out,
+        model.plan.classes,
+        tuple(records),
+        tuple(failed),
+        candidates.passed_over,
+        candidates.findings,
+    )
+
+
+def _candidates(
+    choice: ClassChoice,
+    source: SourcePlan,
+    names: Pseudonyms,
+    series_uid: str | None,
+    progress: Progress,
+) -> Candidates:
+    if source.level == "image":
+        files = picture_files(choice.root)
+        return Candidates(tuple(picture_case(path, choice.root, names, {}) for path in files))
+    return series_candidates(choice.image, source.units, choice.root, names, series_uid, progress)
+
+
+def _write(
+    out: Path, model: Classifier, answers: Sequence[Answer], abstain_below: float
+) -> list[dict[str, Any]]:
+    classes = model.plan.classes
+    records = [
+        {
+            "case": one.case,
+            "patient": one.patient,
+            "slice": one.slice_number,
+            "decision": decision_of(one, classes, model.threshold, abstain_below) or None,
+            "probabilities": {
+                name: round(float(value), 6) for name, value in zip(classes, one.probabilities, strict=True)
+            },
+        }
+        for one in answers
+    ]
+    table = answers_csv(answers, classes, model.threshold, abstain_below=abstain_below)
+    write_text(out / "predictions.csv", table)
+    content = {"schema_version": 1, "task": "classification", "predictions": records}
+    write_json(out / "predictions.json", content)
+    return records
+
+
+def _write_manifest(out: Path, model: Classifier, abstain_below: float, done: int, failed: int) -> None:
+    content = {
+        "schema_version": 1,
+        "lepton_monai": __version__,
+        "model_sha256": model.digest,
+        "networks": len(model.members),
+        "threshold": model.threshold if len(model.plan.classes) == 2 else None,
+        "abstain_below": abstain_below,
+        "device": str(model.device),
+        "predicted": done,
+        "failed": failed,
+        "written": datetime.now(tz=UTC).isoformat(timespec="seconds"),
+    }
+    write_json(out / "manifest.json", content)

@@ -1,0 +1,82 @@
+"""The verbs that every task has: each goes to the story of the task at hand."""
+
+from pathlib import Path
+from typing import Any
+
+from lepton_monai.config.classification import ClassificationConfig
+from lepton_monai.config.load import AnyConfig
+from lepton_monai.core.errors import ConfigError
+from lepton_monai.plans.classification import ClassificationPlan
+from lepton_monai.plans.plan import Plan
+from lepton_monai.plans.run import CLASSIFICATION, open_runs
+from lepton_monai.verbs import check as segmentation_check
+from lepton_monai.verbs import evaluate as segmentation_evaluate
+from lepton_monai.verbs import predict as segmentation_predict
+from lepton_monai.verbs import train as segmentation_train
+from lepton_monai.verbs.check import CheckReport
+from lepton_monai.verbs.check_classifier import ClassCheckReport, check_classifier
+from lepton_monai.verbs.evaluate import Evaluation
+from lepton_monai.verbs.evaluate_classifier import ClassEvaluation, evaluate_classifier
+from lepton_monai.verbs.predict import PredictReport
+from lepton_monai.verbs.predict_classifier import ClassPredictReport, predict_classifier
+from lepton_monai.verbs.train import TrainReport
+from lepton_monai.verbs.train_classifier import (
+    ClassTrainReport,
+    classification_plan_only,
+    train_classifier,
+)
+
+
+def check(config: AnyConfig, **options: Any) -> CheckReport | ClassCheckReport:
+    """Read every case before an hour is spent: see the `check` of the task for its options."""
+    if isinstance(config, ClassificationConfig):
+        return check_classifier(config, **_without(options, "pictures"))
+    return segmentation_check.check(config, **options)
+
+
+def train(config: AnyConfig, run_folder: str | Path, **options: Any) -> TrainReport | ClassTrainReport:
+    """Train a network by a config: see `train` and `train_classifier` for the options."""
+    folder = Path(run_folder)
+    if isinstance(config, ClassificationConfig):
+        options.pop("cache", None)  # samples of a classifier are small: they are kept in memory
+        return train_classifier(config, folder, **options)
+    return segmentation_train.train(config, folder, **options)
+
+
+def plan_only(config: AnyConfig, **options: Any) -> Plan | ClassificationPlan:
+    """Return what would be trained, without a clock."""
+    if isinstance(config, ClassificationConfig):
+        return classification_plan_only(config, **options)
+    return segmentation_train.plan_only(config, **options)
+
+
+def evaluate(run_folder: str | Path, **options: Any) -> Evaluation | ClassEvaluation:
+    """Compare predictions with what is known: see the `evaluate` of the task for its options."""
+    folder = Path(run_folder)
+    if open_runs(folder)[0].task == CLASSIFICATION:
+        return evaluate_classifier(folder, **options)
+    return segmentation_evaluate.evaluate(folder, **options)
+
+
+def predict(
+    model: str | Path, folder: str | Path, out: str | Path, **options: Any
+) -> PredictReport | ClassPredictReport:
+    """Apply a model to new studies: see the `predict` of the task for its options.
+
+    Raises
+    ------
+    ConfigError
+        An option is given that the task doesn't have.
+    """
+    paths = (Path(model), Path(folder), Path(out))
+    if open_runs(paths[0])[0].task == CLASSIFICATION:
+        return predict_classifier(*paths, **options)
+    return segmentation_predict.predict(*paths, **_without(options, "abstain_below"))
+
+
+def _without(options: dict[str, Any], name: str) -> dict[str, Any]:
+    """Return the options without one that this task doesn't have; where it was given, say so."""
+    if options.get(name):
+        message = f"--{name.replace('_', '-')} is of another task."
+        raise ConfigError(message)
+    return {key: value for key, value in options.items() if key != name}
