@@ -189,8 +189,9 @@ def load_classifier(runs: Sequence[Run], device: torch.device) -> Classifier:
 def _member(run: Run, device: torch.device) -> ClassMember:
     plan = read_classification(run.plan_path)
     network = build_classifier(plan.network, plan.input, len(plan.classes))
+    path = run.weights_path()
     try:
-        network.load_state_dict(load_file(run.weights_path()))
+        network.load_state_dict(load_file(path))
     except (RuntimeError, ValueError) as error:
         message = f"The weights of {run.folder} don't fit the network of its plan."
         raise InputError(message) from error

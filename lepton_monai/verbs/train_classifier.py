@@ -205,6 +205,12 @@ def _prepare(
     split = split_cases(classified.cases, config.split.rule())
     # The plan; training and validation alone are opened, one case at a time.
     plan = given or _drafted(config, choice, classified, split.train, str(feeding.device), progress)
+    if plan.classes != classified.classes:
+        message = (
+            f"The plan is for the classes {', '.join(plan.classes)}; the data hold "
+            f"{', '.join(classified.classes)}."
+        )
+        raise ConfigError(message)
     training = read_side(split.train, choice, classified, plan.input, progress)
     _require_classes(training.samples, plan)
     trained = frozenset(training.digests.values())

@@ -13,7 +13,7 @@ import torch
 from PIL import Image
 
 from lepton_monai.cli.main import run as command
-from lepton_monai.core.errors import InputError, OutputFolderError, StoppedError
+from lepton_monai.core.errors import ConfigError, InputError, OutputFolderError, StoppedError
 from lepton_monai.core.pseudonyms import Pseudonyms
 from lepton_monai.training.training import Training
 from lepton_monai.verbs.evaluate_classifier import evaluate_classifier
@@ -122,6 +122,22 @@ def test_training_never_opens_a_test_picture(
     )
     assert _weights(done.run.folder) == _weights(trained.run.folder)
     assert done.findings == ()
+
+
+def test_a_plan_for_other_classes_is_refused(
+    pictures: Path, trained: ClassTrainReport, tmp_path: Path
+) -> None:
+    other = tmp_path / "other"
+    shutil.copytree(pictures, other)
+    (other / "bar").rename(other / "beam")
+    with pytest.raises(ConfigError, match=r"for the classes bar, disc; the data hold beam, disc"):
+        train_classifier(
+            write_task(tmp_path, other, PICTURES),
+            tmp_path / "run",
+            pseudonyms=NAMES,
+            plan_file=trained.run.folder / "plan.yaml",
+            device="cpu",
+        )
 
 
 def test_a_stopped_training_resumes_to_the_same_bytes(
