@@ -52,7 +52,14 @@ _with_network = click.option(
 )
 
 
-@click.group(context_settings={"help_option_names": ["-h", "--help"]})
+class _InOrder(click.Group):
+    """Lists the verbs in the order in which one works."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
+        return ["index", "check", "train", "evaluate", "predict", "convert"]
+
+
+@click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"]})
 @click.version_option(__version__)
 def lepton() -> None:
     """DICOM-native medical imaging: raw DICOM in, masks that a radiologist can open out.
@@ -61,7 +68,7 @@ def lepton() -> None:
     """
 
 
-@lepton.command()
+@lepton.command(short_help="What lies in folders, and what can't be used and why.")
 @click.argument("folders", nargs=-1, required=True, type=FOLDER)
 @_of_folders
 @_every_verb
@@ -88,7 +95,7 @@ def index(
         told.show(tables.index_document(found), tables.index_text(found))
 
 
-@lepton.command()
+@lepton.command(short_help="Every volume as NIfTI with a JSON beside it.")
 @click.argument("folders", nargs=-1, required=True, type=FOLDER)
 @click.option("--out", required=True, type=FOLDER, help="The folder to make.")
 @click.option("--regularise", is_flag=True, help="Resample tilt and varying spacing to right angles.")
@@ -133,7 +140,7 @@ def convert(
         tables.require_all_converted(done)
 
 
-@lepton.command()
+@lepton.command(short_help="Cases, labels, split, leaks: before an hour is spent.")
 @click.argument("config", type=FOLDER)
 @click.option("--pictures", type=FOLDER, help="Write one picture a case, image with label.")
 @_with_config
@@ -156,7 +163,7 @@ def check(config: Path, pictures: Path | None, changes: tuple[str, ...], **commo
         told.show(shown.check_document(found), shown.check_text(found))
 
 
-@lepton.command()
+@lepton.command(short_help="Train by a config; test cases are never opened.")
 @click.argument("config", type=FOLDER)
 @click.option("--run", required=True, type=FOLDER, help="The folder to make, or to go on with.")
 @click.option("--plan", type=FOLDER, help="A plan made before: the same run again.")
@@ -237,7 +244,7 @@ def train(
             told.show(shown.train_document(done), shown.train_text(done))
 
 
-@lepton.command()
+@lepton.command(short_help="Figures of one run, or of two in pairs.")
 @click.argument("runs", nargs=-1, required=True, type=FOLDER)
 @click.option(
     "--split",
@@ -277,7 +284,7 @@ def evaluate(
         told.show(shown.evaluate_document(done), shown.evaluate_text(done))
 
 
-@lepton.command()
+@lepton.command(short_help="Apply a run to new studies.")
 @click.argument("model", type=FOLDER)
 @click.argument("folder", type=FOLDER)
 @click.option("--out", required=True, type=FOLDER, help="The folder to make, or to go on with.")
@@ -338,7 +345,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         return error.exit_code
     except (KeyboardInterrupt, click.Abort, SystemExit) as error:
         _say(
-            "Stopped. What was finished is kept; the same command, with --resume where it has it, goes on."
+            "Stopped. What was finished is kept; the same command goes on (train, convert: with --resume)."
         )
         return 143 if isinstance(error, SystemExit) else 130
     except (OSError, MemoryError) as error:

@@ -62,14 +62,17 @@ def load_task(path: Path, changes: Sequence[str] = ()) -> AnyConfig:
     """
     try:
         text = path.read_text(encoding="utf-8")
-    except (OSError, UnicodeDecodeError) as error:
-        message = f"The config {path} can't be read: {error}."
+    except OSError as error:
+        message = f"The config {path} can't be read: {error.strerror}."
+        raise ConfigError(message) from error
+    except UnicodeDecodeError as error:
+        message = f"The config {path} is no text in UTF-8."
         raise ConfigError(message) from error
     try:
         content = yaml.safe_load(text) or {}
         lines = dict(_lines(yaml.compose(text, Loader=yaml.SafeLoader), ()))
     except (yaml.YAMLError, RecursionError) as error:
-        message = f"The config {path} is no YAML: {error}."
+        message = f"The config {path} is no YAML: {_reason(error)}."
         raise ConfigError(message) from error
     if not isinstance(content, dict):
         message = f"The config {path} must be a mapping, such as `task: segmentation`."
@@ -81,10 +84,22 @@ def load_task(path: Path, changes: Sequence[str] = ()) -> AnyConfig:
     try:
         return kind.model_validate(content)
     except ValidationError as error:
-        problems = [text for _, text in sorted(_problem(kind, one, lines) for one in error.errors())]
+        given = [tuple(change.partition("=")[0].strip().split(".")) for change in changes]
+        found = [(one, {} if _is_given(one["loc"], given) else lines) for one in error.errors()]
+        problems = [text for _, text in sorted(_problem(kind, one, where) for one, where in found)]
         what = "a mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
         message = "\n".join([f"The config {path} has {what}:", *problems])
         raise ConfigError(message) from error
+
+
+def _reason(error: Exception) -> str:
+    mark, problem = getattr(error, "problem_mark", None), getattr(error, "problem", None)
+    return f"line {mark.line + 1}: {problem}" if mark and problem else type(error).__name__
+
+
+def _is_given(place: Place, given: Sequence[Place]) -> bool:
+    """Tell whether `--set` gave what stands at a place, so that a line of the file is not to blame."""
+    return any(place[: len(one)] == one for one in given)
 
 
 def _of_kind(config: AnyConfig, kind: type[OneConfig], path: Path) -> OneConfig:

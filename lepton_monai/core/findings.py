@@ -69,7 +69,9 @@ RULES: dict[str, Rule] = {
         "Use a reconstruction without tilt; `lepton convert --regularise` resamples it."
     ),
     "unknown_slice_spacing": _refused("One slice without any thickness is no volume."),
-    "conflicting_duplicate": _refused(_ASK_SOURCE),
+    "conflicting_duplicate": _refused(
+        f"{_ASK_SOURCE} `lepton convert --by-instance-number` trusts their numbers."
+    ),
     "conflicting_instance": _refused("Two objects share one SOP instance UID; export again."),
     "rescale_incomplete": _refused(_EXPORT_AGAIN),
     "bad_rescale": _refused(_EXPORT_AGAIN),

@@ -89,3 +89,30 @@ def test_the_configs_of_the_repository_are_valid_once_the_data_are_named(
 ) -> None:
     config = load_task(path, [f"data.root={tmp_path}"])
     assert config.split.file is None or config.split.file.is_file()
+
+
+def test_a_mistake_on_the_command_line_is_not_blamed_on_a_line_of_the_file(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match=r"--set: `train\.minuts` is no key; the nearest is `minutes`"):
+        load_config(_write(tmp_path, GOOD + "train: {minutes: 3}\n"), ["train.minuts=0.5"])
+
+
+@pytest.mark.parametrize(
+    ("content", "said"),
+    [
+        (b"task: [a,\n", r"is no YAML: line \d+: "),
+        (b"\xb9\xff", "is no text in UTF-8"),
+    ],
+)
+def test_a_file_that_is_no_config_is_told_in_one_line(tmp_path: Path, content: bytes, said: str) -> None:
+    path = tmp_path / "broken.yaml"
+    path.write_bytes(content)
+    with pytest.raises(ConfigError, match=said) as raised:
+        load_config(path)
+    assert "\n" not in str(raised.value)
+
+
+def test_the_template_is_a_whole_config_wherever_it_is_copied(tmp_path: Path) -> None:
+    template = Path(__file__).parents[2] / "configs" / "template.yaml"
+    (tmp_path / "task.yaml").write_text(template.read_text(encoding="utf-8"), encoding="utf-8")
+    config = load_config(tmp_path / "task.yaml", [f"data.root={tmp_path}"])
+    assert config.split.file is None

@@ -48,5 +48,5 @@ def test_an_option_of_another_task_is_refused(tmp_path: Path) -> None:
 def test_a_run_without_a_model_says_so_whatever_its_task(tmp_path: Path) -> None:
     (tmp_path / "plan.yaml").write_text(classification_text(example_classification()), encoding="utf-8")
     write_pictures(tmp_path / "in", 1)
-    with pytest.raises(InputError, match="no finished checkpoint"):
+    with pytest.raises(InputError, match="has no checkpoint: train it first"):
         tasks.predict(tmp_path, tmp_path / "in", tmp_path / "out")
