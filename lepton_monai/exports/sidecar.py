@@ -99,7 +99,7 @@ def sidecar(volume: Volume, origin: Origin) -> dict[str, Any]:
     content["Series"] = origin.series
     if origin.part:
         content["Part"] = origin.part
-    content["Volumes"] = [_told_by(header) for header in origin.headers]
+    content["Volumes"] = [_told_by(header, private) for header in origin.headers]
     if origin.valid_mask:
         content["ValidMask"] = origin.valid_mask
     content["Findings"] = [{"code": one.code, "message": one.sentence()} for one in volume.findings]
@@ -108,9 +108,10 @@ def sidecar(volume: Volume, origin: Origin) -> dict[str, Any]:
     return content
 
 
-def _told_by(header: Header) -> dict[str, Any]:
+def _told_by(header: Header, private: frozenset[str]) -> dict[str, Any]:
     """Return what can tell one volume of a series from another; the direction is in LPS."""
     facts = header.acquisition
+    is_private = bool(private & _words(facts.stack_id))  # the one free text among them
     found = {
         "EchoTime": None if facts.echo[0] is None else round(facts.echo[0] * 0.001, 9),
         "DiffusionBValue": facts.b_value[0],
@@ -118,7 +119,7 @@ def _told_by(header: Header) -> dict[str, Any]:
         "TemporalPosition": facts.temporal_position,
         "TriggerTime": None if facts.trigger_time_ms is None else round(facts.trigger_time_ms * 0.001, 9),
         "AcquisitionNumber": facts.acquisition_number,
-        "StackID": facts.stack_id or None,
+        "StackID": None if is_private else facts.stack_id or None,
     }
     return {name: value for name, value in found.items() if value is not None}
 

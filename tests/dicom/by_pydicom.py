@@ -146,7 +146,7 @@ def _stored(dataset: Dataset) -> NDArray[Any]:
     frames = int(dataset.get("NumberOfFrames") or 1)
     try:
         return np.asarray(dataset.pixel_array).reshape(frames, dataset.Rows, dataset.Columns)
-    except Exception:
+    except Exception:  # a decoder may raise anything; native pixels are not its business
         if dataset.file_meta.TransferSyntaxUID in NATIVE:
             raise
         return np.full((frames, dataset.Rows, dataset.Columns), np.nan)

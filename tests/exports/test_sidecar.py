@@ -1,5 +1,6 @@
 """The JSON beside an image: what BIDS calls it, in its units, and nobody's name."""
 
+import json
 from pathlib import Path
 from typing import Any
 
@@ -123,3 +124,11 @@ def test_no_canary_of_any_other_field_is_in_it(tmp_path: Path) -> None:
     tiny_ct(tmp_path, extra=canaries)
     text = str(_content(tmp_path))
     assert [value for value in canaries.values() if str(value).split("^")[0] in text] == []
+
+
+def test_a_name_that_was_typed_into_the_stacks_id_takes_it_with_it(tmp_path: Path) -> None:
+    tiny_ct(tmp_path / "named", extra={"PatientName": "CANARYNAME^ANNA", "StackID": "CanaryName 2"})
+    assert "anna" not in json.dumps(_content(tmp_path / "named")).casefold()
+    assert "canaryname" not in json.dumps(_content(tmp_path / "named")).casefold()
+    tiny_ct(tmp_path / "plain", extra={"PatientName": "CANARYNAME^ANNA", "StackID": "2"})
+    assert _content(tmp_path / "plain")["Volumes"][0]["StackID"] == "2"

@@ -11,6 +11,8 @@ import torch
 from lepton_monai.core.errors import ConfigError, InputError, StoppedError
 from lepton_monai.data.cache import CachedCase
 from lepton_monai.plans.plan import Plan, Precision
+from lepton_monai.plans.run import Run
+from lepton_monai.training.checkpoint import newest_checkpoint, restore, write_checkpoint
 from lepton_monai.training.loop import Feeding, run_training
 from lepton_monai.training.seeds import deterministic, seeded
 from lepton_monai.training.segmentation import patches_of, segmentation_training
@@ -148,6 +150,29 @@ def test_a_signal_ends_the_training_after_its_step_and_keeps_it(tmp_path: Path) 
     assert kept == [50]
     assert "step 50 of 200" in str(stopped.value)
     assert signal.getsignal(signal.SIGTERM) is before
+
+
+def test_a_signal_in_the_last_step_is_heard_and_nothing_is_left_to_do(tmp_path: Path) -> None:
+    plan = with_training(example_plan(), steps=50)
+    source, run = patches_of(two_balls(tmp_path, plan), plan), Run(tmp_path / "run")
+
+    def keep(state: Training) -> None:
+        write_checkpoint(run, state)
+
+    with deterministic(1), seeded(0):
+        with pytest.raises(StoppedError, match="step 50 of 50"):
+            run_training(
+                segmentation_training(plan, CPU),
+                source,
+                Feeding(CPU),
+                on_log=lambda _: signal.raise_signal(signal.SIGTERM),
+                on_checkpoint=keep,
+            )
+        resumed = segmentation_training(plan, CPU)
+        restore(resumed, newest_checkpoint(run))
+        run_training(resumed, source, Feeding(CPU), on_log=lambda _: None, on_checkpoint=lambda _: None)
+    assert (resumed.step, [step for step, _, _ in resumed.log]) == (50, [50])
+    assert equal(weights(resumed), weights(trained(plan, two_balls(tmp_path / "again", plan))))
 
 
 @pytest.mark.parametrize("schedule", ["polynomial", "cosine"])
