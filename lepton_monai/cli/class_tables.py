@@ -11,7 +11,7 @@ if TYPE_CHECKING:  # each verb's own command imports it; the others shall not pa
     from lepton_monai.verbs.check_classifier import ClassCheckReport
     from lepton_monai.verbs.evaluate_classifier import ClassEvaluation
     from lepton_monai.verbs.predict_classifier import ClassPredictReport
-    from lepton_monai.verbs.train_classifier import ClassTrainReport
+    from lepton_monai.verbs.train import TrainReport
 
 MOST_ROWS = 40
 """Predictions on the terminal; all are in the table on disk."""
@@ -69,32 +69,36 @@ def check_document(found: "ClassCheckReport") -> dict[str, Any]:
     }
 
 
-def train_text(done: "ClassTrainReport") -> str:
+def train_text(done: "TrainReport[ClassificationPlan, ClassEvaluation]") -> str:
     """Return what was trained on, the validation figures, and where the run is."""
-    training, size = done.plan.training, done.plan.input.size
+    from lepton_monai.inference.classifier import read_decision
+
+    training, size, decision = done.plan.training, done.plan.input.size, read_decision(done.run)
     sides = " x ".join(str(side) for side in size if side > 1)
     said = (
         f"Trained {training.steps} steps of {training.batch_size} images of {sides} in "
-        f"{training.precision} on {done.training_samples} samples of {len(done.plan.classes)} classes."
+        f"{training.precision} on {done.trained_on} samples of {len(done.plan.classes)} classes."
     )
     parts = [findings_text(done.findings), said]
     if done.validation is not None:
-        chosen = f"The temperature is {done.decision.temperature:.2f}"
-        two = f", the threshold {done.decision.threshold:.2f}" if len(done.plan.classes) == 2 else ""
-        parts.append(f"{chosen}{two}, chosen on the {done.decision.n} validation samples.")
+        chosen = f"The temperature is {decision.temperature:.2f}"
+        two = f", the threshold {decision.threshold:.2f}" if len(done.plan.classes) == 2 else ""
+        parts.append(f"{chosen}{two}, chosen on the {decision.n} validation samples.")
         parts.append(evaluate_text(done.validation, "validation"))
     parts.append(f"The run is in {done.run.folder}; its test cases were not opened.")
     return "\n\n".join(part for part in parts if part)
 
 
-def train_document(done: "ClassTrainReport") -> dict[str, Any]:
+def train_document(done: "TrainReport[ClassificationPlan, ClassEvaluation]") -> dict[str, Any]:
     """Return the outcome of a training as one document."""
+    from lepton_monai.inference.classifier import read_decision
+
     return {
         "schema_version": 1,
         "run": str(done.run.folder),
         "steps": done.plan.training.steps,
-        "training_samples": done.training_samples,
-        "decision": asdict(done.decision),
+        "training_samples": done.trained_on,
+        "decision": asdict(read_decision(done.run)),
         "validation": evaluate_document(done.validation) if done.validation else None,
         "findings": [finding_document(name, finding) for name, finding in done.findings],
     }
