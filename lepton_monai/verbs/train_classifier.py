@@ -18,9 +18,8 @@ from lepton_monai.core.findings import Finding
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
 from lepton_monai.data.inputs import Sample
-from lepton_monai.evaluation.calibration import fit_temperature, probabilities
-from lepton_monai.evaluation.operating import best_threshold
-from lepton_monai.inference.classifier import Decision, load_classifier, logits_of, write_decision
+from lepton_monai.inference.classifier import by_study, load_classifier, logits_of, scores_of
+from lepton_monai.inference.decision import Decision, choose_decisions, write_decisions
 from lepton_monai.plans.classification import ClassificationPlan, classification_text, read_classification
 from lepton_monai.plans.run import Run, write_key, write_split
 from lepton_monai.training.checkpoint import write_checkpoint, write_final
@@ -52,8 +51,8 @@ class ClassTrainReport:
         The folder, and every number.
     training_samples
         How many were trained on.
-    decision
-        Temperature and threshold, chosen on the validation cases.
+    decisions
+        Temperature and threshold, chosen on the validation cases: one, or one a label.
     findings
         Of cases that were left out, or remarks, by pseudonym.
     validation
@@ -63,7 +62,7 @@ class ClassTrainReport:
     run: Run
     plan: ClassificationPlan
     training_samples: int
-    decision: Decision
+    decisions: tuple[Decision, ...]
     findings: tuple[tuple[str, Finding], ...]
     validation: ClassEvaluation | None
 
@@ -134,8 +133,8 @@ def train_classifier(
         # 2. The training, from its start or from its newest checkpoint.
         training = _trained(config, run, ready, feeding, resume=resume, progress=progress)
         # 3. Temperature and threshold, on the validation cases; then the model as it was written.
-        decision = _decided(training, ready.plan, ready.validation.samples, feeding)
-        write_decision(run, decision)
+        decisions = _decided(training, ready.plan, ready.validation.samples, feeding)
+        write_decisions(run, decisions)
         write_final(run, training)
         result = None
         if ready.validation.samples:
@@ -148,7 +147,7 @@ def train_classifier(
                 progress=progress,
             )
     samples = len(ready.training.samples)
-    return ClassTrainReport(run, ready.plan, samples, decision, ready.findings, result)
+    return ClassTrainReport(run, ready.plan, samples, decisions, ready.findings, result)
 
 
 def classification_plan_only(
@@ -205,10 +204,10 @@ def _prepare(
     split = split_cases(classified.cases, config.split.rule())
     # The plan; training and validation alone are opened, one case at a time.
     plan = given or _drafted(config, choice, classified, split.train, str(feeding.device), progress)
-    if plan.classes != classified.classes:
+    if (plan.classes, plan.holds) != (classified.classes, classified.holds):
         message = (
             f"The plan is for the classes {', '.join(plan.classes)}; the data hold "
-            f"{', '.join(classified.classes)}."
+            f"{', '.join(classified.classes)} ({plan.holds} of them planned, {classified.holds} here)."
         )
         raise ConfigError(message)
     training = read_side(split.train, choice, classified, plan.input, progress)
@@ -244,7 +243,7 @@ def _read_of(*sides: ReadSide) -> dict[str, list[str]]:
     read = {name: [digest] for side in sides for name, digest in side.digests.items()}
     for side in sides:
         for sample in side.samples:
-            read[sample.case].append(str(sample.label))
+            read[sample.case].append("unknown" if sample.target is None else str(sample.target.tolist()))
     return read
 
 
@@ -287,30 +286,25 @@ def _trained(
 
 def _decided(
     training: Training, plan: ClassificationPlan, samples: Sequence[Sample], feeding: Feeding
-) -> Decision:
-    """Choose the temperature, and with two classes the threshold, on the validation samples."""
-    known = [one for one in samples if one.label is not None]
+) -> tuple[Decision, ...]:
+    """Choose temperature and threshold, one or one a label, on the validation samples."""
+    known = [one for one in samples if one.target is not None]
     if not known:
-        return Decision()
+        return (Decision(),) * (1 if plan.holds == "one" else len(plan.classes))
     with deterministic(plan.training.threads):
         logits = logits_of(training.average.eval(), known, plan, feeding.device)
-    labels = np.array([one.label for one in known])
-    found = fit_temperature(logits, labels)
-    scores = probabilities(logits, found.temperature)
-    threshold = best_threshold(scores[:, 1], labels) if len(plan.classes) == 2 else 0.5
-    return Decision(
-        temperature=found.temperature,
-        threshold=threshold,
-        n=found.n,
-        ece_before=found.ece_before,
-        ece_after=found.ece_after,
-        at_limit=found.at_limit,
-    )
+    scores = scores_of(known, logits[:, None])
+    scores = by_study(scores) if plan.source.level == "study" else scores
+    targets = [one.target for one in scores if one.target is not None]
+    return choose_decisions(np.stack([one.logits[0] for one in scores]), targets, plan.holds)
 
 
 def _require_classes(samples: Sequence[Sample], plan: ClassificationPlan) -> None:
-    found = {one.label for one in samples}
-    lacking = [name for at, name in enumerate(plan.classes) if at not in found]
-    if lacking:
-        message = f"No training case is of the class {', '.join(lacking)}: nothing can be learnt of it."
-        raise InputError(message)
+    targets = np.stack([one.target for one in samples if one.target is not None])
+    for share, said in ((1.0, "No training case is"), (0.0, "Every training case is")):
+        lacking = [
+            name for name, column in zip(plan.classes, targets.T, strict=True) if share not in column
+        ]
+        if lacking:
+            message = f"{said} of the class {', '.join(lacking)}: nothing can be learnt of it."
+            raise InputError(message)

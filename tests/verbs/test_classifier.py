@@ -77,7 +77,7 @@ def test_a_run_holds_what_is_needed_to_use_and_repeat_it(trained: ClassTrainRepo
     assert trained.plan.training.steps == 30
     assert set(trained.plan.reasons) >= {"input.size", "training.steps", "training.class_weights"}
     assert trained.validation is not None
-    assert trained.decision.n == trained.validation.figures.rows == 6
+    assert trained.decisions[0].n == trained.validation.figures.rows == 6
 
 
 def test_the_same_plan_twice_gives_the_same_bytes(
