@@ -13,7 +13,7 @@ if TYPE_CHECKING:  # each verb's own command imports it; the others shall not pa
     from lepton_monai.verbs.check_classifier import ClassCheckReport
     from lepton_monai.verbs.evaluate_classifier import ClassEvaluation
     from lepton_monai.verbs.predict_classifier import ClassPredictReport
-    from lepton_monai.verbs.train_classifier import ClassTrainReport
+    from lepton_monai.verbs.train import TrainReport
 
 MOST_ROWS = 40
 """Predictions on the terminal; all are in the table on disk."""
@@ -83,13 +83,13 @@ def check_document(found: "ClassCheckReport") -> dict[str, Any]:
     }
 
 
-def train_text(done: "ClassTrainReport") -> str:
+def train_text(done: "TrainReport[ClassificationPlan, ClassEvaluation]") -> str:
     """Return what was trained on, the validation figures, and where the run is."""
     training, size = done.plan.training, done.plan.input.size
     sides = " x ".join(str(side) for side in size if side > 1)
     said = (
         f"Trained {training.steps} steps of {training.batch_size} images of {sides} in "
-        f"{training.precision} on {done.training_samples} samples of {len(done.plan.classes)} classes."
+        f"{training.precision} on {done.trained_on} samples of {len(done.plan.classes)} classes."
     )
     parts = [findings_text(done.findings), said]
     if done.validation is not None:
@@ -99,10 +99,13 @@ def train_text(done: "ClassTrainReport") -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def _decisions_text(done: "ClassTrainReport") -> str:
+def _decisions_text(done: "TrainReport[ClassificationPlan, ClassEvaluation]") -> str:
+    from lepton_monai.inference.decision import read_decisions
+
     several = done.plan.holds == "any"
     lines = []
-    for name, one in zip(done.plan.classes if several else ("",), done.decisions, strict=True):
+    names = done.plan.classes if several else ("",)
+    for name, one in zip(names, read_decisions(done.run), strict=True):
         threshold = f", the threshold {one.threshold:.2f}" if several or len(done.plan.classes) == 2 else ""
         lines.append(
             f"{name + ': t' if several else 'T'}he temperature is {one.temperature:.2f}{threshold}, "
@@ -111,14 +114,16 @@ def _decisions_text(done: "ClassTrainReport") -> str:
     return "\n".join(lines)
 
 
-def train_document(done: "ClassTrainReport") -> dict[str, Any]:
+def train_document(done: "TrainReport[ClassificationPlan, ClassEvaluation]") -> dict[str, Any]:
     """Return the outcome of a training as one document."""
+    from lepton_monai.inference.decision import read_decisions
+
     return {
         "schema_version": 2,
         "run": str(done.run.folder),
         "steps": done.plan.training.steps,
-        "training_samples": done.training_samples,
-        "decisions": [asdict(one) for one in done.decisions],
+        "training_samples": done.trained_on,
+        "decisions": [asdict(one) for one in read_decisions(done.run)],
         "validation": evaluate_document(done.validation) if done.validation else None,
         "findings": [finding_document(name, finding) for name, finding in done.findings],
     }

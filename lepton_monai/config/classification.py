@@ -15,6 +15,7 @@ from lepton_monai.config.schema import (
     Section,
     SplitSection,
     TrainSection,
+    WeightsSection,
     any_part_of,
     given_of,
     listed,
@@ -140,13 +141,11 @@ class ClassDataSection(Section):
         return self
 
 
-class ClassifierSection(Section):
-    """Which network, and what it starts from: weights known by name, a file, or a run."""
+class ClassifierSection(WeightsSection):
+    """Which network; its name and arguments are those of known weights, where they are given."""
 
     name: str = ""
     arguments: dict[str, Any] = Field(default_factory=dict)
-    weights: str | None = None
-    weights_dir: Path | None = None
 
     @field_validator("name")
     @classmethod

@@ -10,10 +10,11 @@ import pytest
 from lepton_monai.cli.class_tables import check_text, evaluate_text, predict_text, train_text
 from lepton_monai.core.errors import InputError
 from lepton_monai.core.pseudonyms import Pseudonyms
+from lepton_monai.inference.decision import read_decisions
 from lepton_monai.verbs.check_classifier import check_classifier
 from lepton_monai.verbs.evaluate_classifier import evaluate_classifier
 from lepton_monai.verbs.predict_classifier import predict_classifier
-from lepton_monai.verbs.train_classifier import ClassTrainReport, train_classifier
+from lepton_monai.verbs.train import AnyReport, train
 from tests.verbs.class_exports import (
     LABELS,
     NIFTI_SLICES,
@@ -35,10 +36,10 @@ def labelled(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> ClassTrainReport:
+def trained(labelled: Path, tmp_path_factory: pytest.TempPathFactory) -> AnyReport:
     folder = tmp_path_factory.mktemp("run")
     config = write_task(folder, labelled, LABELS, "plan.training.steps=120")
-    return train_classifier(config, folder / "run", pseudonyms=NAMES, device="cpu")
+    return train(config, folder / "run", pseudonyms=NAMES, device="cpu")
 
 
 def _rows(path: Path) -> list[dict[str, str]]:
@@ -46,23 +47,23 @@ def _rows(path: Path) -> list[dict[str, str]]:
         return list(csv.DictReader(file))
 
 
-def test_each_label_has_its_own_temperature_and_threshold(trained: ClassTrainReport) -> None:
+def test_each_label_has_its_own_temperature_and_threshold(trained: AnyReport) -> None:
     assert (trained.plan.classes, trained.plan.holds) == (("disc", "bar"), "any")
     content = json.loads((trained.run.folder / "calibration.json").read_text(encoding="utf-8"))
     assert content["schema_version"] == 2
     assert [one["temperature"] for one in content["decisions"]] == [
-        one.temperature for one in trained.decisions
+        one.temperature for one in read_decisions(trained.run)
     ]
-    assert len(trained.decisions) == 2
+    assert len(read_decisions(trained.run)) == 2
     assert trained.validation is not None
-    assert trained.decisions[0].n == trained.validation.labels["disc"].rows
+    assert read_decisions(trained.run)[0].n == trained.validation.labels["disc"].rows
     told = train_text(trained)
     assert "disc: the temperature is" in told
     assert "bar: the temperature is" in told
 
 
 def test_labels_that_hold_together_are_learnt_and_judged_each_by_itself(
-    trained: ClassTrainReport,
+    trained: AnyReport,
 ) -> None:
     done = evaluate_classifier(trained.run.folder, pseudonyms=NAMES, side="all", device="cpu")
     rows = _rows(done.folder / "cases.csv")
@@ -89,7 +90,7 @@ def test_labels_that_hold_together_are_learnt_and_judged_each_by_itself(
 
 
 def test_a_prediction_says_of_each_label_whether_it_holds(
-    labelled: Path, trained: ClassTrainReport, tmp_path: Path
+    labelled: Path, trained: AnyReport, tmp_path: Path
 ) -> None:
     done = predict_classifier(
         trained.run.folder, labelled, tmp_path / "out", pseudonyms=NAMES, abstain_below=0.7, device="cpu"
@@ -98,7 +99,7 @@ def test_a_prediction_says_of_each_label_whether_it_holds(
     for record in done.records:
         for at, name in enumerate(("disc", "bar")):
             p, decision = record["probabilities"][name], record["decision"][name]
-            said = p >= trained.decisions[at].threshold
+            said = p >= read_decisions(trained.run)[at].threshold
             assert decision == (said if (p if said else 1 - p) >= 0.7 else None)
     rows = _rows(tmp_path / "out" / "predictions.csv")
     cells = {True: "1", False: "0", None: ""}
@@ -123,17 +124,17 @@ def test_a_label_that_every_training_case_has_cannot_be_learnt(labelled: Path, t
     (tmp_path / "labels.csv").write_text(table.replace("no,", "yes,"), encoding="utf-8")
     config = write_task(tmp_path, labelled, LABELS, f"data.labels.table={tmp_path / 'labels.csv'}")
     with pytest.raises(InputError, match="Every training case is of the class bar"):
-        train_classifier(config, tmp_path / "run", pseudonyms=NAMES, device="cpu")
+        train(config, tmp_path / "run", pseudonyms=NAMES, device="cpu")
 
 
 def test_a_study_is_answered_once_by_the_mean_of_the_logits_of_its_series(tmp_path: Path) -> None:
     root = tmp_path / "studies"
     write_studies(root)
     config = write_task(tmp_path, root, STUDIES)
-    done = train_classifier(config, tmp_path / "run", pseudonyms=NAMES, device="cpu")
+    done = train(config, tmp_path / "run", pseudonyms=NAMES, device="cpu")
     assert done.plan.source.level == "study"
     assert done.validation is not None
-    assert (done.training_samples, done.decisions[0].n, done.validation.figures.rows) == (8, 2, 2)
+    assert (done.trained_on, read_decisions(done.run)[0].n, done.validation.figures.rows) == (8, 2, 2)
     table = predict_classifier(tmp_path / "run", root, tmp_path / "out", pseudonyms=NAMES, device="cpu")
     assert len(table.records) == 8
     assert all(record["case"].startswith("ST-") and len(record["series"]) == 2 for record in table.records)
@@ -154,7 +155,7 @@ def test_slices_of_nifti_images_are_classified_by_their_masks(tmp_path: Path) ->
     root = tmp_path / "nifti"
     write_nifti_balls(root)
     config = write_task(tmp_path, root, NIFTI_SLICES)
-    done = train_classifier(config, tmp_path / "run", pseudonyms=NAMES, device="cpu")
+    done = train(config, tmp_path / "run", pseudonyms=NAMES, device="cpu")
     assert (done.plan.source.file_format, done.plan.classes) == ("nifti", ("no ball", "ball"))
     judged = evaluate_classifier(tmp_path / "run", pseudonyms=NAMES, device="cpu")
     assert (judged.unit, judged.figures.rows) == ("image", 18)
