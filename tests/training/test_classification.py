@@ -73,7 +73,7 @@ def test_the_loss_of_labels_is_the_cross_entropy_of_each_that_is_known() -> None
     ]
     found = label_loss(logits, target, weights=weights, smoothing=0.0)
     assert float(found.detach()) == pytest.approx(np.mean(known), rel=1e-5)
-    found.backward()  # type: ignore[no-untyped-call] # of torch
+    found.backward()
     assert logits.grad is not None
     assert (logits.grad == 0).tolist() == target.isnan().tolist()
     logits = logits.detach()
