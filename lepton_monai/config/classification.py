@@ -41,6 +41,12 @@ CLASSIFIER_NAMES = (
 )
 """As networks/classifiers.py has them; here without torch, so that a mistake is told at once."""
 
+OF_STUDIES = ("study_uid", "patient_id")
+"""What a table of studies may be about."""
+
+COLUMN = "label"
+"""Of a table with one: a resolved config names it, so that it says nothing where `columns` are given."""
+
 PICTURE = "picture"
 """What the image of a task on pictures is called."""
 
@@ -51,24 +57,20 @@ class ClassLabelSection(Section):
     source: ClassSource
     classes: list[str] | dict[str, Pattern | list[Pattern]] = Field(default_factory=list)
     annotation: Source = "dicom"
+    folder: str | None = None
     table: Path | None = None
     by: By = "patient_id"
-    column: str = "label"
+    column: str = COLUMN
+    columns: list[str] = Field(default_factory=list)
     keyword: str = ""
-
-    @field_validator("annotation")
-    @classmethod
-    def _drawn(cls, annotation: Source) -> Source:
-        if annotation == "nifti":
-            message = "slices are labelled by rtstruct, seg or dicom (either)"
-            raise ValueError(message)
-        return annotation
 
     @model_validator(mode="after")
     def _whole(self) -> "ClassLabelSection":
         if (self.source == "table") != (self.table is not None):
             message = "a `table` goes with `source: table`"
             raise ValueError(message)
+        if self.columns:
+            self._require_columns_alone()
         if (self.source == "tag") != bool(self.keyword):
             message = "a `keyword` goes with `source: tag`"
             raise ValueError(message)
@@ -84,6 +86,14 @@ class ClassLabelSection(Section):
             message = "name at least two classes, or none for all that are found"
             raise ValueError(message)
         return self
+
+    def _require_columns_alone(self) -> None:
+        if self.source != "table" or self.classes or self.column != COLUMN:
+            message = "`columns`, one a label, go with `source: table`, without `column` and `classes`"
+            raise ValueError(message)
+        if len(set(self.columns)) < len(self.columns):
+            message = "a label is named twice in `columns`"
+            raise ValueError(message)
 
 
 class ClassDataSection(Section):
@@ -110,8 +120,23 @@ class ClassDataSection(Section):
         if self.level != "image" and len(self.images) != 1:
             message = "name exactly one image; several images a case can't be joined yet"
             raise ValueError(message)
-        if any(image.folder is not None for image in self.images.values()):
-            message = "images in NIfTI can't be classified yet: give DICOM series or pictures"
+        if self.level == "study" and self.labels.source == "table" and self.labels.by not in OF_STUDIES:
+            message = f"a table of studies goes by {' or '.join(OF_STUDIES)}"
+            raise ValueError(message)
+        return self
+
+    @model_validator(mode="after")
+    def _one_world(self) -> "ClassDataSection":
+        labels = self.labels
+        is_nifti = any(image.folder is not None for image in self.images.values())
+        if labels.source == "segment" and (labels.annotation == "nifti") != is_nifti:
+            message = "masks in NIfTI go with a `folder` of NIfTI images, DICOM labels with DICOM images"
+            raise ValueError(message)
+        if is_nifti and (self.level == "study" or labels.source == "tag"):
+            message = "NIfTI files have neither studies nor DICOM tags"
+            raise ValueError(message)
+        if is_nifti and labels.source == "table" and labels.by != "file":
+            message = "a table of NIfTI images goes `by: file`, their path below the folder"
             raise ValueError(message)
         return self
 
@@ -132,7 +157,7 @@ class ClassifierSection(WeightsSection):
 
 
 _CHOSEN_ELSEWHERE = frozenset(
-    {"schema_version", "task", "classes", "source", "reasons", "name", "arguments", "seed"}
+    {"schema_version", "task", "classes", "holds", "source", "reasons", "name", "arguments", "seed"}
     | {"weights", "weights_sha256"}
 )
 
@@ -167,7 +192,7 @@ class ClassificationConfig(Section):
             root=data.root,
             exclude=tuple(data.exclude),
             level=data.level,
-            image=ImageChoice(name, image.modality, image.description, None),
+            image=ImageChoice(name, image.modality, image.description, image.folder),
             label=self._labels(),
             same_person=persons,
         )
@@ -185,9 +210,11 @@ class ClassificationConfig(Section):
             classes=tuple(section.classes) if isinstance(section.classes, list) else (),
             segments=LabelSet(drawn),
             annotation=section.annotation,
+            folder=section.folder,
             table=section.table,
             by=section.by,
             column=section.column,
+            columns=tuple(section.columns),
             keyword=section.keyword,
         )
 

@@ -23,7 +23,7 @@ class ImageDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     Parameters
     ----------
     samples
-        With labels, of the plan's size.
+        With targets, of the plan's size.
     plan
         Batch, steps, augmentation, mixing and seed.
     share
@@ -45,7 +45,10 @@ class ImageDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         return (self._plan.training.steps - self._share.first_step) * self._plan.training.batch_size
 
     def __getitem__(self, at: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return image ``(channel, x, y[, z])`` and the share of each class ``(classes,)``, float32."""
+        """Return image ``(channel, x, y[, z])`` and the share of each class ``(classes,)``, float32.
+
+        NaN is unknown, and so is what is mixed with it.
+        """
         return self.sample(self._number(at))
 
     def case_number(self, at: int) -> int:
@@ -80,9 +83,7 @@ class ImageDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
     def _one(self, at: int, generator: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         one = self._samples[at]
-        target = torch.zeros(len(self._plan.classes))
-        target[one.label] = 1.0
-        return self._augmented(one.array, generator), target
+        return self._augmented(one.array, generator), torch.tensor(one.target)
 
     def _augmented(self, array: NDArray[np.float16], generator: np.random.Generator) -> torch.Tensor:
         """Turn, move and mirror an image, then change its values."""

@@ -15,6 +15,7 @@ from lepton_monai.core.errors import InputError, LabelError, SeriesRefused
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.volume import Volume
 from lepton_monai.images.pictures import read_picture
+from lepton_monai.labels.tables import Target
 from lepton_monai.plans.classification import InputPlan, ScalePlan
 
 VALUES_A_CASE = 10_000
@@ -47,6 +48,10 @@ class SourceImage:
     present: NDArray[np.bool_]
     digest: str
 
+    def slice_targets(self) -> list[Target]:
+        """Return what `present` says of each slice: shares of the classes absent and present."""
+        return list(np.eye(2, dtype=np.float32)[self.present.astype(int)])
+
 
 @dataclass(frozen=True, eq=False)
 class Sample:
@@ -60,18 +65,21 @@ class Sample:
         Along k from 0; None: the whole image.
     from_end_mm
         How far a slice lies from the nearer end of its series; 0 for a whole image.
-    label
-        Class id; None: unknown.
+    target
+        Share of each class, NaN where unknown; None: nothing is known.
     array
         float16 ``(x, y, z)``, or ``(x, y, channel)`` of a flat one, on the scale of the network.
+    study
+        Pseudonym; empty: of a file that belongs to none.
     """
 
     case: str
     patient: str
     slice_number: int | None
     from_end_mm: float
-    label: int | None
+    target: Target | None
     array: NDArray[np.float16]
+    study: str = ""
 
 
 def read_source(case: Case, choice: ClassChoice) -> SourceImage | Finding:
@@ -98,7 +106,7 @@ def read_source(case: Case, choice: ClassChoice) -> SourceImage | Finding:
 def source_of(volume: Volume, level: Level, present: NDArray[np.bool_]) -> SourceImage:
     """Return a volume with its axes towards R, A and S; for slices as they were acquired."""
     array, spacing = volume.array, volume.grid.spacing_mm
-    if level == "series":
+    if level != "slice":
         axes, signs = volume.grid.nearest_ras()
         array = array.transpose(axes)[tuple(slice(None, None, sign) for sign in signs)]
         spacing = (spacing[axes[0]], spacing[axes[1]], spacing[axes[2]])
@@ -122,7 +130,7 @@ def _digest(array: Array) -> str:
 
 
 def samples_of(
-    case: Case, source: SourceImage, plan: InputPlan, level: Level, label: int | None
+    case: Case, source: SourceImage, plan: InputPlan, level: Level, target: Target | None
 ) -> list[Sample]:
     """Bring an image to the network's size and scale: one sample, or one a slice.
 
@@ -134,22 +142,24 @@ def samples_of(
         Size, spacing, channels, scale.
     level
         At `slice` the class of each sample follows from the segment, where that was read.
-    label
-        Class id of the whole image; None: unknown.
+    target
+        Of the whole image; None: nothing is known.
     """
     values = scaled(source.array, plan.scale)
     if level != "slice":
-        return [Sample(case.pseudonym, case.patient, None, 0.0, label, _fed(values, source, plan))]
+        fed = _fed(values, source, plan)
+        return [Sample(case.pseudonym, case.patient, None, 0.0, target, fed, case.study)]
     count = values.shape[2]
-    labels = source.present.astype(int).tolist() if len(source.present) else [None] * count
+    targets = source.slice_targets() if len(source.present) else [None] * count
     return [
         Sample(
             case.pseudonym,
             case.patient,
             k,
             min(k, count - 1 - k) * source.spacing_mm[2],
-            labels[k],
+            targets[k],
             _fed(values[:, :, k : k + 1], source, plan),
+            case.study,
         )
         for k in range(count)
     ]

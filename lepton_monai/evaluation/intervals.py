@@ -13,6 +13,7 @@ from lepton_monai.core.errors import InputError
 from lepton_monai.evaluation.classes import Labels, Metric
 
 Values = NDArray[np.float64]
+Rows = NDArray[np.integer[Any]]
 
 RESAMPLES = 2000
 
@@ -52,8 +53,8 @@ class Interval:
 
     def text(self, decimals: int = 2) -> str:
         """Return it with two decimals, or more: ``0.83 [0.78, 0.87], n = 12``."""
-        if self.n == 0:
-            return f"undefined in all {self.undefined}"
+        if np.isnan(self.mean):
+            return f"undefined in all {self.n + self.undefined}"
         bounded = np.isfinite([self.low, self.high]).all()
         bounds = f" [{self.low:.{decimals}f}, {self.high:.{decimals}f}]" if bounded else ""
         note = ", too few for a reliable interval" if bounds and self.n < RELIABLE_FROM else ""
@@ -154,15 +155,27 @@ def metric_interval(
     them positive, against 94.9 % with BCa.
     """
     _require_rows(scores, labels, patients)
+    return rows_interval(lambda rows: metric(scores[rows], labels[rows]), patients, seed)
+
+
+def rows_interval(figure: Callable[[Rows], float], patients: Sequence[str], seed: int = 0) -> Interval:
+    """Return a figure of rows and its 95 % interval, resampled by patient (BCa, seeded).
+
+    Parameters
+    ----------
+    figure
+        Of the rows with these numbers; NaN where it isn't defined.
+    patients, seed
+        As `metric_interval` has them.
+    """
     keys, patient = np.unique(np.asarray(patients), return_inverse=True)
     rows = np.split(np.argsort(patient, kind="stable"), np.cumsum(np.bincount(patient))[:-1])
-    value, n = metric(scores, labels), len(keys)
+    value, n = figure(np.arange(len(patients))), len(keys)
     if n < 2:
         return Interval(value, float("nan"), float("nan"), n, 0)
 
-    def of(drawn: NDArray[np.integer[Any]]) -> float:
-        chosen = np.concatenate([rows[one] for one in drawn])
-        return metric(scores[chosen], labels[chosen])
+    def of(drawn: Rows) -> float:
+        return figure(np.concatenate([rows[one] for one in drawn]))
 
     generator = np.random.default_rng(seed)
     resampled = np.array([of(generator.integers(n, size=n)) for _ in range(RESAMPLES)])

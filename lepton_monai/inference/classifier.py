@@ -1,100 +1,70 @@
 """Trained classifiers with the plans that prepare their input, and what makes their confidence honest."""
 
 import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass as checked_dataclass
 from safetensors.torch import load_file
 
 from lepton_monai.cases.case import Case
 from lepton_monai.core.errors import InputError
-from lepton_monai.core.files import digest_of, write_json
+from lepton_monai.core.files import digest_of
 from lepton_monai.data.class_sampler import network_input
 from lepton_monai.data.inputs import Sample, SourceImage, samples_of
-from lepton_monai.evaluation.calibration import probabilities
+from lepton_monai.inference.decision import Decision, Logits, calibrated, read_decisions
+from lepton_monai.labels.tables import Target
 from lepton_monai.networks.classifiers import build_classifier
 from lepton_monai.plans.classification import ClassificationPlan, read_classification
 from lepton_monai.plans.run import Run
 
-Logits = NDArray[np.float64]
-
 BATCH = 64
 """Images that are predicted together."""
-
-CALIBRATION = "calibration.json"
-
-
-@checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class Decision:
-    """From logits to a decision, chosen on the validation cases.
-
-    Parameters
-    ----------
-    temperature
-        The logits are divided by it.
-    threshold
-        Of the probability of class 1, where there are two classes.
-    n
-        Validation samples; 0: nothing was chosen.
-    ece_before, ece_after
-        Expected calibration error on them; NaN is kept as null.
-    at_limit
-        The temperature lies at the end of what is tried: too few or too easy cases.
-    """
-
-    temperature: float = 1.0
-    threshold: float = 0.5
-    n: int = 0
-    ece_before: float | None = None
-    ece_after: float | None = None
-    at_limit: bool = False
-
-
-def write_decision(run: Run, decision: Decision) -> None:
-    """Keep it in the run."""
-    write_json(run.folder / CALIBRATION, {"schema_version": 1, **asdict(decision)})
-
-
-def read_decision(run: Run) -> Decision:
-    """Read what `write_decision` wrote.
-
-    Raises
-    ------
-    InputError
-        The file is absent or damaged.
-    """
-    try:
-        content = json.loads((run.folder / CALIBRATION).read_text(encoding="utf-8"))
-        content.pop("schema_version", None)
-        return TypeAdapter(Decision).validate_python(content)
-    except (OSError, ValueError, AttributeError, ValidationError) as error:
-        message = f"The run {run.folder} holds no whole {CALIBRATION}: train it to its end."
-        raise InputError(message) from error
 
 
 @dataclass(frozen=True, eq=False)
 class ClassMember:
-    """One network in evaluation mode, its plan and its decision."""
+    """One network in evaluation mode, its plan, and its decision: one, or one a label."""
 
     network: torch.nn.Module
     plan: ClassificationPlan
-    decision: Decision
+    decisions: tuple[Decision, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Score:
+    """What networks say of one sample, before any temperature.
+
+    Parameters
+    ----------
+    case, patient, study, slice_number, from_end_mm, target
+        As the sample has them.
+    logits
+        ``(networks, classes)``.
+    series
+        Of a study: the pseudonyms of its series.
+    """
+
+    case: str
+    patient: str
+    study: str
+    slice_number: int | None
+    from_end_mm: float
+    target: Target | None
+    logits: Logits
+    series: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What is said of one sample.
+    """What is said of one sample, or of a study.
 
     Parameters
     ----------
-    case, patient, slice_number, from_end_mm, label
-        As the sample has them.
+    case, patient, slice_number, from_end_mm, target, series
+        As the score has them.
     probabilities
         Of each class, calibrated.
     uncalibrated
@@ -105,7 +75,8 @@ class Answer:
     patient: str
     slice_number: int | None
     from_end_mm: float
-    label: int | None
+    target: Target | None
+    series: tuple[str, ...]
     probabilities: NDArray[np.float64]
     uncalibrated: NDArray[np.float64]
 
@@ -124,12 +95,13 @@ class Classifier:
         return self.members[0].plan
 
     @property
-    def threshold(self) -> float:
-        """Of the probability of class 1: the mean of the members'."""
-        return float(np.mean([member.decision.threshold for member in self.members]))
+    def thresholds(self) -> tuple[float, ...]:
+        """Of the probability of class 1, or of each label: the mean of the members'."""
+        each = [[one.threshold for one in member.decisions] for member in self.members]
+        return tuple(np.mean(each, axis=0).tolist())
 
-    def predict(self, case: Case, source: SourceImage, label: int | None = None) -> list[Answer]:
-        """Classify an image, or each of its slices.
+    def score(self, case: Case, source: SourceImage, target: Target | None = None) -> list[Score]:
+        """Look at an image, or each of its slices.
 
         Raises
         ------
@@ -140,18 +112,54 @@ class Classifier:
             wanted = " or ".join(self.plan.source.units)
             message = f"The values are in {source.unit}, the model was trained on {wanted}."
             raise InputError(message)
-        calibrated, plain = [], []
-        samples: list[Sample] = []
+        logits, samples = [], list[Sample]()
         for member in self.members:
-            samples = samples_of(case, source, member.plan.input, member.plan.source.level, label)
-            logits = logits_of(member.network, samples, member.plan, self.device)
-            calibrated.append(probabilities(logits, member.decision.temperature))
-            plain.append(probabilities(logits))
-        rows = zip(samples, np.mean(calibrated, axis=0), np.mean(plain, axis=0), strict=True)
+            samples = samples_of(case, source, member.plan.input, member.plan.source.level, target)
+            logits.append(logits_of(member.network, samples, member.plan, self.device))
+        return scores_of(samples, np.stack(logits, axis=1))
+
+    def answers(self, scores: Sequence[Score]) -> list[Answer]:
+        """Say what the scores of a whole prediction mean: of each, or of each study."""
+        if not scores:
+            return []
+        scores = by_study(scores) if self.plan.source.level == "study" else scores
+        logits, holds = np.stack([one.logits for one in scores]), self.plan.holds
+        honest, plain = [], []
+        for at, member in enumerate(self.members):
+            temperatures = [one.temperature for one in member.decisions]
+            honest.append(calibrated(logits[:, at], temperatures, holds))
+            plain.append(calibrated(logits[:, at], [1.0] * len(temperatures), holds))
+        rows = zip(scores, np.mean(honest, axis=0), np.mean(plain, axis=0), strict=True)
         return [
-            Answer(one.case, one.patient, one.slice_number, one.from_end_mm, one.label, found, raw)
+            Answer(
+                one.case, one.patient, one.slice_number, one.from_end_mm, one.target, one.series, found, raw
+            )
             for one, found, raw in rows
         ]
+
+
+def scores_of(samples: Sequence[Sample], logits: Logits) -> list[Score]:
+    """Return samples with their logits ``(n, networks, classes)``, and without their arrays."""
+    return [
+        Score(one.case, one.patient, one.study, one.slice_number, one.from_end_mm, one.target, row)
+        for one, row in zip(samples, logits, strict=True)
+    ]
+
+
+def by_study(scores: Sequence[Score]) -> list[Score]:
+    """Return a score for each study, in the order of their first series: the mean of their logits."""
+    studies: dict[str, list[Score]] = {}
+    for one in scores:
+        studies.setdefault(one.study, []).append(one)
+    return [
+        replace(
+            series[0],
+            case=study,
+            logits=np.mean([one.logits for one in series], axis=0),
+            series=tuple(one.case for one in series),
+        )
+        for study, series in studies.items()
+    ]
 
 
 def logits_of(
@@ -177,7 +185,7 @@ def load_classifier(runs: Sequence[Run], device: torch.device) -> Classifier:
         different tasks.
     """
     members = tuple(_member(run, device) for run in runs)
-    if len({(member.plan.classes, member.plan.source.level) for member in members}) > 1:
+    if len({(one.plan.classes, one.plan.holds, one.plan.source.level) for one in members}) > 1:
         message = f"The folds of {runs[0].folder.parent} are of different tasks."
         raise InputError(message)
     digests = [digest_of(run.weights_path()) for run in runs]
@@ -195,4 +203,4 @@ def _member(run: Run, device: torch.device) -> ClassMember:
     except (RuntimeError, ValueError) as error:
         message = f"The weights of {run.folder} don't fit the network of its plan."
         raise InputError(message) from error
-    return ClassMember(network.eval().to(device), plan, read_decision(run))
+    return ClassMember(network.eval().to(device), plan, read_decisions(run))

@@ -47,7 +47,7 @@ def classification_training(
     if network is None:
         network = build_classifier(plan.network, plan.input, len(plan.classes))
     weights = torch.tensor(plan.training.class_weights, device=device)
-    loss = partial(class_loss, weights=weights, smoothing=plan.training.label_smoothing)
+    loss = partial(LOSSES[plan.holds], weights=weights, smoothing=plan.training.label_smoothing)
     return Training(plan, device, network, loss, pretrained)
 
 
@@ -58,6 +58,32 @@ def class_loss(
     return torch.nn.functional.cross_entropy(
         logits.float(), target, weight=weights, label_smoothing=smoothing
     )
+
+
+def label_loss(
+    logits: torch.Tensor, target: torch.Tensor, *, weights: torch.Tensor, smoothing: float
+) -> torch.Tensor:
+    """Return the binary cross-entropy of logits with labels ``(n, labels)``, the mean over those known.
+
+    Parameters
+    ----------
+    target
+        0 to 1; NaN is unknown and counts nothing.
+    weights
+        Of a positive against a negative, ``(labels,)``.
+    smoothing
+        What of a label is spread over yes and no.
+    """
+    known = ~target.isnan()
+    smooth = target.nan_to_num() * (1.0 - smoothing) + smoothing / 2
+    each = torch.nn.functional.binary_cross_entropy_with_logits(
+        logits.float(), smooth, pos_weight=weights, reduction="none"
+    )
+    return (each * known).sum() / known.sum().clamp(min=1)
+
+
+LOSSES = {"one": class_loss, "any": label_loss}
+"""By how many of the classes hold."""
 
 
 def images_of(samples: Sequence[Sample], plan: ClassificationPlan) -> Source:

@@ -3,6 +3,8 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from lepton_monai.cases.case import Case
 from lepton_monai.cases.classes import ClassChoice, Classified
 from lepton_monai.core.findings import Finding
@@ -53,20 +55,25 @@ def task_of(
     choice: ClassChoice, classified: Classified, measured: dict[str, SourceMeasurement]
 ) -> ClassTask:
     """Return what a plan is for, with the classes counted."""
+    counts: tuple[int, ...]
+    known: tuple[int, ...]
     if choice.label.source == "segment":
         positives = sum(one.positives for one in measured.values())
-        counts: tuple[int, ...] = (sum(one.shape[2] for one in measured.values()) - positives, positives)
+        slices = sum(one.shape[2] for one in measured.values())
+        counts, known = (slices - positives, positives), (slices, slices)
     else:
-        ids = [classified.class_of[name] for name in measured]
-        counts = tuple(ids.count(one) for one in range(len(classified.classes)))
+        targets = np.stack([classified.targets[name] for name in measured])
+        counts = tuple(np.sum(targets == 1.0, axis=0).tolist())
+        known = tuple(np.sum(~np.isnan(targets), axis=0).tolist())
     source = SourcePlan(
         name=choice.image.name,
+        file_format=choice.file_format,
         level=choice.level,
         modality=choice.image.modality,
         description=choice.image.description,
         units=tuple(sorted({one.unit for one in measured.values()})),
     )
-    return ClassTask(classified.classes, counts, source)
+    return ClassTask(classified.classes, classified.holds, counts, known, source)
 
 
 def read_side(
@@ -89,6 +96,6 @@ def read_side(
             side.findings.append((case.pseudonym, Finding("training_data_in_test", message)))
             continue
         side.digests[case.pseudonym] = source.digest
-        label = classified.class_of.get(case.pseudonym)
-        side.samples.extend(samples_of(case, source, plan, choice.level, label))
+        target = classified.targets.get(case.pseudonym)
+        side.samples.extend(samples_of(case, source, plan, choice.level, target))
     return side

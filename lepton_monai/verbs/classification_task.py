@@ -15,10 +15,9 @@ from lepton_monai.core.errors import ConfigError, InputError
 from lepton_monai.core.progress import Progress
 from lepton_monai.core.pseudonyms import Pseudonyms
 from lepton_monai.data.inputs import Sample
-from lepton_monai.evaluation.calibration import fit_temperature, probabilities
-from lepton_monai.evaluation.operating import best_threshold
 from lepton_monai.exports.progress_picture import Patch
-from lepton_monai.inference.classifier import Decision, load_classifier, logits_of, write_decision
+from lepton_monai.inference.classifier import by_study, load_classifier, logits_of, scores_of
+from lepton_monai.inference.decision import Decision, choose_decisions, write_decisions
 from lepton_monai.networks.classifiers import CLASSIFIERS, build_classifier
 from lepton_monai.networks.known import known_weights
 from lepton_monai.plans.classification import ClassificationPlan, classification_text, read_classification
@@ -120,10 +119,13 @@ class ClassificationTask:
         return classification_training(plan, device, network, pretrained)
 
     def patch(self, plan: ClassificationPlan, image: torch.Tensor, label: torch.Tensor) -> Patch:
-        """Return an image under the name of its class; of colours the first."""
+        """Return an image under the name of its class, or of all that hold; of colours the first."""
         array = image[0].numpy()
         array = array[:, :, None] if plan.input.is_flat else array
-        return Patch(array, caption=plan.classes[int(label.argmax())])
+        if plan.holds == "one":
+            return Patch(array, caption=plan.classes[int(label.argmax())])
+        held = [name for name, share in zip(plan.classes, label.tolist(), strict=True) if share >= 0.5]
+        return Patch(array, caption=", ".join(held) or "none")
 
     def settle(
         self,
@@ -135,8 +137,8 @@ class ClassificationTask:
         """Take the norms anew, then choose temperature and threshold on the validation cases."""
         with deterministic(ready.plan.training.threads):
             settle_norms(training, ready.source, setting.feeding)
-        decision = _decided(training, ready.plan, ready.validation.samples, setting.feeding.device)
-        write_decision(run, decision)
+        decisions = _decided(training, ready.plan, ready.validation.samples, setting.feeding.device)
+        write_decisions(run, decisions)
 
     def judge(
         self, run: Run, ready: Ready[ClassificationPlan, ClassValidation], setting: Setting
@@ -187,10 +189,10 @@ class ClassificationTask:
 
 
 def _require_same_classes(plan: ClassificationPlan, classified: Classified) -> None:
-    if plan.classes != classified.classes:
+    if (plan.classes, plan.holds) != (classified.classes, classified.holds):
         message = (
             f"The plan is for the classes {', '.join(plan.classes)}; the data hold "
-            f"{', '.join(classified.classes)}."
+            f"{', '.join(classified.classes)} ({plan.holds} of them planned, {classified.holds} here)."
         )
         raise ConfigError(message)
 
@@ -200,36 +202,32 @@ def _read_of(*sides: ReadSide) -> dict[str, list[str]]:
     read = {name: [digest] for side in sides for name, digest in side.digests.items()}
     for side in sides:
         for sample in side.samples:
-            read[sample.case].append(str(sample.label))
+            read[sample.case].append("unknown" if sample.target is None else str(sample.target.tolist()))
     return read
 
 
 def _decided(
     training: Training, plan: ClassificationPlan, samples: Sequence[Sample], device: torch.device
-) -> Decision:
-    """Choose the temperature, and with two classes the threshold, on the validation samples."""
-    known = [one for one in samples if one.label is not None]
+) -> tuple[Decision, ...]:
+    """Choose temperature and threshold, one or one a label, on the validation samples."""
+    known = [one for one in samples if one.target is not None]
     if not known:
-        return Decision()
+        return (Decision(),) * (1 if plan.holds == "one" else len(plan.classes))
     with deterministic(plan.training.threads):
         logits = logits_of(training.average.eval(), known, plan, device)
-    labels = np.array([one.label for one in known])
-    found = fit_temperature(logits, labels)
-    scores = probabilities(logits, found.temperature)
-    threshold = best_threshold(scores[:, 1], labels) if len(plan.classes) == 2 else 0.5
-    return Decision(
-        temperature=found.temperature,
-        threshold=threshold,
-        n=found.n,
-        ece_before=found.ece_before,
-        ece_after=found.ece_after,
-        at_limit=found.at_limit,
-    )
+    scores = scores_of(known, logits[:, None])
+    scores = by_study(scores) if plan.source.level == "study" else scores
+    targets = [one.target for one in scores if one.target is not None]
+    return choose_decisions(np.stack([one.logits[0] for one in scores]), targets, plan.holds)
 
 
 def _require_classes(samples: Sequence[Sample], plan: ClassificationPlan) -> None:
-    found = {one.label for one in samples}
-    lacking = [name for at, name in enumerate(plan.classes) if at not in found]
-    if lacking:
-        message = f"No training case is of the class {', '.join(lacking)}: nothing can be learnt of it."
-        raise InputError(message)
+    known = [one.target for one in samples if one.target is not None]
+    targets = np.reshape(known, (-1, len(plan.classes)))
+    for share, said in ((1.0, "No training case is"), (0.0, "Every training case is")):
+        lacking = [
+            name for name, column in zip(plan.classes, targets.T, strict=True) if share not in column
+        ]
+        if lacking:
+            message = f"{said} of the class {', '.join(lacking)}: nothing can be learnt of it."
+            raise InputError(message)

@@ -15,12 +15,12 @@ from lepton_monai.core.findings import Finding
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
 from lepton_monai.data.inputs import read_source
-from lepton_monai.inference.classifier import Answer, Classifier, load_classifier
+from lepton_monai.inference.classifier import Answer, Classifier, Score, load_classifier
 from lepton_monai.plans.classification import SourcePlan
 from lepton_monai.plans.run import open_runs, write_key
 from lepton_monai.training.devices import choose_device
-from lepton_monai.verbs.candidates import Candidates, series_candidates
-from lepton_monai.verbs.evaluate_classifier import answers_csv, decision_of
+from lepton_monai.verbs.candidates import Candidates, nifti_candidates, series_candidates
+from lepton_monai.verbs.class_answers import OperatingPoint, answer_records, answers_csv
 
 
 @dataclass(frozen=True, eq=False)
@@ -62,14 +62,14 @@ def predict_classifier(
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> ClassPredictReport:
-    """Classify every series, slice or picture of a folder that fits a model.
+    """Classify every series, study, slice or picture of a folder that fits a model.
 
     Parameters
     ----------
     run_folder
         Of a run, or of the runs of all folds: then the mean of their probabilities counts.
     folder
-        Of DICOM studies, or of pictures.
+        Of DICOM studies, of NIfTI files, or of pictures.
     out
         To make, or made by `predict` before: the table is written anew.
     pseudonyms
@@ -102,7 +102,7 @@ def predict_classifier(
     candidates.require_some(folder)
     model = load_classifier(runs, where)
     claim_folder(out, "predict")
-    answers: list[Answer] = []
+    scores: list[Score] = []
     failed: list[tuple[str, Finding]] = []
     with locked(out):
         for case in progress.track(candidates.cases, "classifying", len(candidates.cases)):
@@ -111,12 +111,13 @@ def predict_classifier(
                 failed.append((case.pseudonym, image))
                 continue
             try:
-                answers += model.predict(case, image)
+                scores += model.score(case, image)
             except InputError as error:
                 failed.append((case.pseudonym, Finding("unit_differs", str(error))))
-        records = _write(out, model, answers, abstain_below)
+        point = OperatingPoint(model.plan.classes, model.plan.holds, model.thresholds, abstain_below)
+        records = _write(out, model.answers(scores), point)
         write_key(out, candidates.cases)
-        _write_manifest(out, model, abstain_below, len(records), len(failed))
+        _write_manifest(out, model, point, len(records), len(failed))
     return ClassPredictReport(
         out,
         model.plan.classes,
@@ -134,43 +135,30 @@ def _candidates(
     series_uid: str | None,
     progress: Progress,
 ) -> Candidates:
-    if source.level == "image":
+    if source.file_format == "nifti":
+        return nifti_candidates(choice.root, names)
+    if source.file_format == "picture":
         files = picture_files(choice.root)
         return Candidates(tuple(picture_case(path, choice.root, names, {}) for path in files))
     return series_candidates(choice.image, source.units, choice.root, names, series_uid, progress)
 
 
-def _write(
-    out: Path, model: Classifier, answers: Sequence[Answer], abstain_below: float
-) -> list[dict[str, Any]]:
-    classes = model.plan.classes
-    records = [
-        {
-            "case": one.case,
-            "patient": one.patient,
-            "slice": one.slice_number,
-            "decision": decision_of(one, classes, model.threshold, abstain_below) or None,
-            "probabilities": {
-                name: round(float(value), 6) for name, value in zip(classes, one.probabilities, strict=True)
-            },
-        }
-        for one in answers
-    ]
-    table = answers_csv(answers, classes, model.threshold, abstain_below=abstain_below)
-    write_text(out / "predictions.csv", table)
+def _write(out: Path, answers: Sequence[Answer], point: OperatingPoint) -> list[dict[str, Any]]:
+    records = answer_records(answers, point)
+    write_text(out / "predictions.csv", answers_csv(answers, point))
     content = {"schema_version": 1, "task": "classification", "predictions": records}
     write_json(out / "predictions.json", content)
     return records
 
 
-def _write_manifest(out: Path, model: Classifier, abstain_below: float, done: int, failed: int) -> None:
+def _write_manifest(out: Path, model: Classifier, point: OperatingPoint, done: int, failed: int) -> None:
     content = {
         "schema_version": 1,
         "lepton_monai": __version__,
         "model_sha256": model.digest,
         "networks": len(model.members),
-        "threshold": model.threshold if len(model.plan.classes) == 2 else None,
-        "abstain_below": abstain_below,
+        "thresholds": list(point.thresholds) if point.is_used else None,
+        "abstain_below": point.abstain_below,
         "device": str(model.device),
         "predicted": done,
         "failed": failed,

@@ -21,7 +21,7 @@ def _samples(count: int = 5, channels: int = 1) -> list[Sample]:
             f"P-{at}",
             None,
             0.0,
-            at % 2,
+            np.eye(2, dtype=np.float32)[at % 2],
             generator.random((16, 12, channels)).astype(np.float16),
         )
         for at in range(count)
@@ -65,7 +65,7 @@ def test_without_chance_an_image_arrives_as_it_is(channels: int) -> None:
         one = samples[dataset.case_number(at)]
         assert image.shape == (channels, 16, 12)
         np.testing.assert_array_equal(image.numpy(), one.array.astype(np.float32).transpose(2, 0, 1))
-        np.testing.assert_array_equal(target.numpy(), np.eye(2)[one.label])
+        np.testing.assert_array_equal(target.numpy(), one.target)
 
 
 def test_turns_and_zooms_never_mix_colours() -> None:
@@ -80,7 +80,10 @@ def test_turns_and_zooms_never_mix_colours() -> None:
 
 
 def test_mixed_images_have_mixed_classes() -> None:
-    flat = [replace(one, array=np.full((16, 12, 1), one.label, dtype=np.float16)) for one in _samples(6)]
+    flat = [
+        replace(one, array=np.full((16, 12, 1), at % 2, dtype=np.float16))
+        for at, one in enumerate(_samples(6))
+    ]
     dataset = ImageDataset(flat, _still(mixup=1.0))
     shares = []
     for at in range(24):
@@ -90,6 +93,17 @@ def test_mixed_images_have_mixed_classes() -> None:
         np.testing.assert_allclose(image.numpy(), float(target[1]), atol=1e-3)
         shares.append(float(target[1]))
     assert any(0.05 < share < 0.95 for share in shares)
+
+
+def test_what_is_mixed_with_an_unknown_label_is_unknown() -> None:
+    first, second = _samples(2)
+    known = replace(first, target=np.array([1, 0], dtype=np.float32))
+    unknown = replace(second, target=np.array([1, np.nan], dtype=np.float32))
+    dataset = ImageDataset([known, unknown], replace(_still(mixup=1.0), holds="any"))
+    targets = torch.stack([dataset[at][1] for at in range(24)])
+    assert torch.all(targets[:, 0] == 1.0)
+    assert {True, False} == set(targets[:, 1].isnan().tolist())
+    assert torch.all(targets[:, 1].nan_to_num() == 0.0)
 
 
 def test_three_axes_stay_and_colours_come_first() -> None:

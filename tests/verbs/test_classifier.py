@@ -15,7 +15,7 @@ from PIL import Image
 from lepton_monai.cli.main import run as command
 from lepton_monai.core.errors import ConfigError, InputError, OutputFolderError, StoppedError
 from lepton_monai.core.pseudonyms import Pseudonyms
-from lepton_monai.inference.classifier import read_decision
+from lepton_monai.inference.decision import read_decisions
 from lepton_monai.training.training import Training
 from lepton_monai.verbs.evaluate_classifier import evaluate_classifier
 from lepton_monai.verbs.predict_classifier import predict_classifier
@@ -78,7 +78,7 @@ def test_a_run_holds_what_is_needed_to_use_and_repeat_it(trained: AnyReport) -> 
     assert trained.plan.training.steps == 30
     assert set(trained.plan.reasons) >= {"input.size", "training.steps", "training.class_weights"}
     assert trained.validation is not None
-    assert read_decision(trained.run).n == trained.validation.figures.rows == 6
+    assert read_decisions(trained.run)[0].n == trained.validation.figures.rows == 6
 
 
 def test_the_same_plan_twice_gives_the_same_bytes(
