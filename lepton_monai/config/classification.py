@@ -133,7 +133,7 @@ class ClassDataSection(Section):
             message = "masks in NIfTI go with a `folder` of NIfTI images, DICOM labels with DICOM images"
             raise ValueError(message)
         if is_nifti and (self.level == "study" or labels.source == "tag"):
-            message = "NIfTI files have neither studies nor DICOM tags"
+            message = "a folder of NIfTI images knows neither studies nor DICOM tags"
             raise ValueError(message)
         if is_nifti and labels.source == "table" and labels.by != "file":
             message = "a table of NIfTI images goes `by: file`, their path below the folder"
