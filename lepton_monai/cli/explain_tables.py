@@ -20,7 +20,7 @@ def explain_text(done: "ExplainReport") -> str:
     alike = [record["rank_correlation_random"] for record in done.records]
     known = [value for value in alike if value == value]  # noqa: PLR0124 - the test for NaN
     checked = (
-        "Rank correlation with the map of a network with random weights (near 0: it shows what was learned): "
+        "Rank correlation with the map of a network with random weights (near 0: it was learned): "
         f"median {median(known):.2f} of {len(known)} cases, undefined in {len(alike) - len(known)}."
         if known
         else "No map could be compared with the one of a network with random weights."

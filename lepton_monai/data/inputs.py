@@ -202,8 +202,8 @@ def step_of(shape: Sequence[int], spacing_mm: Sequence[float], plan: InputPlan) 
     """Return how many source voxels one step of the network's input is, along the axes that it sees."""
     axes = 2 if plan.is_flat else 3
     if plan.spacing_mm is None:
-        return np.array(shape[:axes]) / np.array(plan.size[:axes])
-    return np.array(plan.spacing_mm[:axes]) / np.array(spacing_mm[:axes])
+        return np.divide(shape[:axes], plan.size[:axes], dtype=np.float64)
+    return np.divide(plan.spacing_mm[:axes], spacing_mm[:axes], dtype=np.float64)
 
 
 @dataclass(frozen=True, eq=False)

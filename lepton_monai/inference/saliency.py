@@ -27,11 +27,11 @@ Cells = NDArray[np.float32]
 
 SMALLEST = 6
 """Cells along each axis that a layer needs: a network for 224 pixels ends in 7, a small image in one, which
-has no place. With 4 the peak lay inside the lesion in a quarter of our phantoms of 32 voxels, with 8 in all."""
+has no place. In phantoms of 32 voxels, 4 cells put the peak inside the lesion in a quarter, 8 in all."""
 
 SMALL = 1e-3
-"""Of the noise that shows where a layer looks: no activation is closed or at its limit there, and unlike in a
-constant image the largest of some values isn't always the first."""
+"""Of the noise that shows where a layer looks: no activation is closed or at its limit there, and unlike in
+a constant image the largest of some values isn't always the first."""
 
 Shift = tuple[float, ...]
 """Along x, y[, z], in voxels of the network's input."""
@@ -188,7 +188,7 @@ def shift_of(network: torch.nn.Module, image: torch.Tensor) -> Shift:
 
 
 def _with_even_weights(network: torch.nn.Module) -> torch.nn.Module:
-    """Return a copy in which every filter is a mean: where it looks no longer depends on what it learned."""
+    """Return a copy in which every filter is a mean, so that where it looks is a matter of its shape."""
     even = deepcopy(network)
     with torch.no_grad():
         for name, weights in even.named_parameters():

@@ -109,7 +109,7 @@ class EfficientNetLite0(torch.nn.Module):
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
         """Return ``(n, 1280)``: what the last layer decides from."""
-        y = self._relu(self._bn0(self._conv_stem(x)))
+        y: torch.Tensor = self._relu(self._bn0(self._conv_stem(x)))
         for block in self._blocks:
             y = block(y)
         y = self._relu(self._bn1(self._conv_head(y)))
