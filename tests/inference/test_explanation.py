@@ -66,7 +66,7 @@ def test_the_peak_lies_inside_the_lesion_and_with_random_weights_it_does_not(
     ]
     print(level, method, _share_inside(found, cases, level), by_chance)
     assert _share_inside(found, cases, level) >= 0.9
-    assert np.mean(by_chance) <= 0.45
+    assert np.mean(by_chance) <= 0.3
 
 
 def test_a_map_compared_with_itself_is_unchanged_and_a_mean_of_two_is_theirs(flat: Classifier) -> None:
