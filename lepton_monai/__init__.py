@@ -13,19 +13,21 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from lepton_monai.config.load import load_task as load_config
     from lepton_monai.verbs.convert import convert
+    from lepton_monai.verbs.explain import explain
     from lepton_monai.verbs.index import index
     from lepton_monai.verbs.tasks import check, evaluate, predict
     from lepton_monai.verbs.train import train
 
 __version__ = "0.1.0"
 
-__all__ = ["check", "convert", "evaluate", "index", "load_config", "predict", "train"]
+__all__ = ["check", "convert", "evaluate", "explain", "index", "load_config", "predict", "train"]
 
 _TASKS = "lepton_monai.verbs.tasks"
 
 _HOMES = {
     "load_config": ("lepton_monai.config.load", "load_task"),
     "convert": ("lepton_monai.verbs.convert", "convert"),
+    "explain": ("lepton_monai.verbs.explain", "explain"),
     "index": ("lepton_monai.verbs.index", "index"),
     "train": ("lepton_monai.verbs.train", "train"),
     **{verb: (_TASKS, verb) for verb in ("check", "evaluate", "predict")},

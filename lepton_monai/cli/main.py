@@ -56,7 +56,7 @@ class _InOrder(click.Group):
     """Lists the verbs in the order in which one works."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return ["index", "check", "train", "evaluate", "predict", "convert"]
+        return ["index", "check", "train", "evaluate", "predict", "explain", "convert"]
 
 
 @click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"]})
@@ -325,6 +325,28 @@ def predict(
         shown: Any = tables if isinstance(done, PredictReport) else class_tables
         told.show(shown.predict_document(done), shown.predict_text(done))
         shown.require_all_done(done)
+
+
+@lepton.command(short_help="Where a classifier looked.")
+@click.argument("model", type=FOLDER)
+@click.argument("folder", type=FOLDER)
+@click.option("--out", required=True, type=FOLDER, help="The folder to make, or to write anew.")
+@click.option("--method", type=click.Choice(["gradcam", "occlusion"]), default="gradcam", show_default=True)
+@click.option("--class", "class_name", metavar="NAME", help="For which class [default: the decided one].")
+@click.option("--series", "series_uid", help="Only the series of this UID.")
+@_with_network
+@_every_verb
+def explain(
+    model: Path, folder: Path, out: Path, as_json: bool, quiet: bool, salt: Path | None, **options: Any
+) -> None:
+    """Map where in everything in FOLDER that fits MODEL (the run of a classifier) the evidence lies."""
+    from lepton_monai.cli import explain_tables
+    from lepton_monai.verbs.explain import explain as verb
+
+    with Session(as_json=as_json, quiet=quiet, salt=salt) as told:
+        done = verb(model, folder, out, pseudonyms=told.pseudonyms, progress=told.progress, **options)
+        told.show(explain_tables.explain_document(done), explain_tables.explain_text(done))
+        explain_tables.require_all_explained(done)
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -195,10 +195,7 @@ def fit(array: Array, spacing_mm: Sequence[float], plan: InputPlan) -> Array:
     shape = np.array([*plan.size[:axes], *array.shape[axes:]])
     source = np.array(array.shape)
     step = np.ones(3)
-    if plan.spacing_mm is None:
-        step[:axes] = source[:axes] / shape[:axes]
-    else:
-        step[:axes] = np.array(plan.spacing_mm[:axes]) / np.array(spacing_mm[:axes])
+    step[:axes] = step_of(array.shape, spacing_mm, plan)
     # Half a new voxel, as skimage.transform.resize does: what is finer than that would fold over.
     blur = np.maximum((step - 1.0) / 2.0, 0.0)
     smooth = ndimage.gaussian_filter(array, blur, mode="nearest") if blur.any() else array
@@ -209,6 +206,14 @@ def fit(array: Array, spacing_mm: Sequence[float], plan: InputPlan) -> Array:
         ),
         dtype=np.float32,
     )
+
+
+def step_of(shape: Sequence[int], spacing_mm: Sequence[float], plan: InputPlan) -> NDArray[np.float64]:
+    """Return how many source voxels one step of the network's input is, along the axes that it sees."""
+    axes = 2 if plan.is_flat else 3
+    if plan.spacing_mm is None:
+        return np.divide(shape[:axes], plan.size[:axes], dtype=np.float64)
+    return np.divide(plan.spacing_mm[:axes], spacing_mm[:axes], dtype=np.float64)
 
 
 @dataclass(frozen=True, eq=False)

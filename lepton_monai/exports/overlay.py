@@ -1,8 +1,9 @@
-"""A picture of a mask on its image: three planes through its middle, in radiological convention.
+"""Pictures of a mask or a map on its image: three planes, in radiological convention.
 
 The patient is seen from the feet and from the front: the right side is on the left of the picture.
 """
 
+from collections.abc import Callable
 from pathlib import Path
 from typing import TypeVar
 
@@ -20,6 +21,12 @@ ENDS = ("RL", "PA", "IS")
 """Low and high end of the axes in LAS."""
 
 Value = TypeVar("Value", bound=np.generic)
+
+MOST_OPAQUE = 0.6
+"""Of a map at its peak: the image stays to be seen."""
+
+Draw = Callable[[mpl.axes.Axes, int], None]
+"""Draws on the panel of a plane across an axis of LAS."""
 
 WINDOWS = {"HU": (-160.0, 240.0), "SUVbw": (0.0, 8.0)}
 
@@ -44,31 +51,96 @@ def write_overlay(volume: Volume, mask: Mask, path: Path, truth: Mask | None = N
     mask.grid.require_same(volume.grid, "Mask and image")
     if truth is not None:
         truth.grid.require_same(volume.grid, "Truth and image")
+    drawn = _to_las(mask.array, volume)
+    dashed = None if truth is None else _to_las(truth.array, volume)
+    middle = _middle(drawn if drawn.any() or dashed is None else dashed)
+
+    def outlines(panel: mpl.axes.Axes, axis: int) -> None:
+        _outline(panel, np.asarray(drawn.take(middle[axis], axis=axis)).T, "solid")
+        if dashed is not None:
+            _outline(panel, np.asarray(dashed.take(middle[axis], axis=axis)).T, "dashed")
+
+    _write_planes(volume, middle, outlines, path)
+
+
+def write_heat(volume: Volume, heat: NDArray[np.float32], voxel: tuple[int, int, int], path: Path) -> None:
+    """Draw a map over its image, on the three planes through a voxel, without a word on the patient.
+
+    Parameters
+    ----------
+    volume
+        The image.
+    heat
+        ``(i, j, k)`` on its grid, 0 (the image alone is seen) to 1.
+    voxel
+        ``(i, j, k)``: where the planes meet.
+    path
+        PNG.
+    """
+    warm = _to_las(heat, volume)
+    marked = np.zeros(heat.shape, dtype=np.bool_)
+    marked[voxel] = True
+    i, j, k = (int(one[0]) for one in np.nonzero(_to_las(marked, volume)))
+
+    def glow(panel: mpl.axes.Axes, axis: int) -> None:
+        _glow(panel, np.asarray(warm.take((i, j, k)[axis], axis=axis)).T)
+
+    _write_planes(volume, (i, j, k), glow, path)
+
+
+def write_picture_heat(picture: NDArray[np.float32], heat: NDArray[np.float32], path: Path) -> None:
+    """Draw a map over a picture.
+
+    Parameters
+    ----------
+    picture
+        ``(i, j, channel)``, 0 to 1: one channel, or red, green and blue.
+    heat
+        ``(i, j)``, 0 to 1.
+    path
+        PNG.
+    """
+    figure = Figure(figsize=(6, 6), layout="constrained", facecolor="black")
+    panel = figure.subplots()
+    rows = picture.transpose(1, 0, 2)
+    panel.imshow(rows if rows.shape[2] == 3 else rows[..., 0], cmap="gray", vmin=0, vmax=1)
+    _glow(panel, heat.T)
+    panel.set_axis_off()
+    _save(figure, path)
+
+
+def _write_planes(volume: Volume, middle: tuple[int, int, int], draw: Draw, path: Path) -> None:
     figure = Figure(figsize=(12, 4.4), layout="constrained", facecolor="black")
     axes = figure.subplots(1, 3)
     image = _to_las(volume.array, volume)
-    drawn = _to_las(mask.array, volume)
-    dashed = None if truth is None else _to_las(truth.array, volume)
     spacing = np.take(volume.grid.spacing_mm, volume.grid.nearest_ras()[0])
-    middle = _middle(drawn if drawn.any() or dashed is None else dashed)
     low, high = WINDOWS.get(volume.unit) or np.percentile(volume.array, [1, 99.5])
     for panel, (name, axis) in zip(axes, PLANES, strict=True):
         across, up = [other for other in range(3) if other != axis]
         plane = image.take(middle[axis], axis=axis).T
         aspect = spacing[up] / spacing[across]
         panel.imshow(plane, cmap="gray", vmin=low, vmax=high, origin="lower", aspect=aspect)
-        _outline(panel, np.asarray(drawn.take(middle[axis], axis=axis)).T, "solid")
-        if dashed is not None:
-            _outline(panel, np.asarray(dashed.take(middle[axis], axis=axis)).T, "dashed")
-        panel.set_xlim(-0.5, drawn.shape[across] - 0.5)
-        panel.set_ylim(-0.5, drawn.shape[up] - 0.5)
+        draw(panel, axis)
+        panel.set_xlim(-0.5, image.shape[across] - 0.5)
+        panel.set_ylim(-0.5, image.shape[up] - 0.5)
         panel.set_title(name, color="white", fontsize=10)
         panel.set_xlabel(f"{ENDS[across][0]}  -  {ENDS[across][1]}", color="white")
         panel.set_ylabel(f"{ENDS[up][0]}  -  {ENDS[up][1]}", color="white")
         panel.set_xticks([])
         panel.set_yticks([])
+    _save(figure, path)
+
+
+def _save(figure: Figure, path: Path) -> None:
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=90, metadata={"Software": None})
+
+
+def _glow(panel: mpl.axes.Axes, plane: NDArray[np.float32]) -> None:
+    (image,) = panel.get_images()
+    colours = mpl.colormaps["hot"](plane)
+    colours[..., 3] = MOST_OPAQUE * plane
+    panel.imshow(colours, origin=image.origin, aspect=panel.get_aspect())
 
 
 def _outline(panel: mpl.axes.Axes, plane: NDArray[np.uint8], style: str) -> None:

@@ -69,13 +69,14 @@ class Block(torch.nn.Module):
         self._bn1 = _norm(inner)
         self._project_conv = SameConvolution(inner, stage.channels, 1, bias=False)
         self._bn2 = _norm(stage.channels)
+        self._relu = torch.nn.ReLU6()  # a module, so that its output can be looked at
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """Map ``(n, channels, i, j)`` to the stage's channels."""
         y: torch.Tensor = x
         if self.expands:
-            y = functional.relu6(self._bn0(self._expand_conv(y)))
-        y = functional.relu6(self._bn1(self._depthwise_conv(y)))
+            y = self._relu(self._bn0(self._expand_conv(y)))
+        y = self._relu(self._bn1(self._depthwise_conv(y)))
         y = self._bn2(self._project_conv(y))
         return x + y if self.adds else y
 
@@ -104,13 +105,14 @@ class EfficientNetLite0(torch.nn.Module):
         self._conv_head = SameConvolution(channels, FEATURES, 1, bias=False)
         self._bn1 = _norm(FEATURES)
         self._fc = torch.nn.Linear(FEATURES, classes)
+        self._relu = torch.nn.ReLU6()
 
     def features(self, x: torch.Tensor) -> torch.Tensor:
         """Return ``(n, 1280)``: what the last layer decides from."""
-        y = functional.relu6(self._bn0(self._conv_stem(x)))
+        y: torch.Tensor = self._relu(self._bn0(self._conv_stem(x)))
         for block in self._blocks:
             y = block(y)
-        y = functional.relu6(self._bn1(self._conv_head(y)))
+        y = self._relu(self._bn1(self._conv_head(y)))
         return y.mean(dim=(2, 3))
 
     def forward(self, x: torch.Tensor) -> torch.Tensor:

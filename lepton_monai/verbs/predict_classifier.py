@@ -89,16 +89,9 @@ def predict_classifier(
         Nothing in the folder fits the model: each reason is in the message.
     """
     runs, where = open_runs(run_folder), choose_device(device)
-    source = runs[0].classification_plan().source
-    choice = ClassChoice(
-        root=folder,
-        exclude=(),
-        level=source.level,
-        image=ImageChoice(source.name, source.modality, source.description, None),
-        label=ClassLabels("folder"),
-        same_person={},
+    choice, candidates = class_candidates(
+        runs[0].classification_plan().source, folder, pseudonyms or load_pseudonyms(), series_uid, progress
     )
-    candidates = _candidates(choice, source, pseudonyms or load_pseudonyms(), series_uid, progress)
     candidates.require_some(folder)
     model = load_classifier(runs, where)
     claim_folder(out, "predict")
@@ -128,19 +121,42 @@ def predict_classifier(
     )
 
 
-def _candidates(
-    choice: ClassChoice,
+def class_candidates(
     source: SourcePlan,
+    folder: Path,
     names: Pseudonyms,
     series_uid: str | None,
     progress: Progress,
-) -> Candidates:
+) -> tuple[ClassChoice, Candidates]:
+    """Return how the inputs of a classifier are read, and those of a folder that fit it.
+
+    Parameters
+    ----------
+    source
+        Of its plan.
+    folder
+        Of DICOM studies, of NIfTI files, or of pictures.
+    names
+        Name the cases.
+    series_uid
+        Only this series; None: all.
+    progress
+        Told of every file.
+    """
+    choice = ClassChoice(
+        root=folder,
+        exclude=(),
+        level=source.level,
+        image=ImageChoice(source.name, source.modality, source.description, None),
+        label=ClassLabels("folder"),
+        same_person={},
+    )
     if source.file_format == "nifti":
-        return nifti_candidates(choice.root, names)
+        return choice, nifti_candidates(folder, names)
     if source.file_format == "picture":
-        files = picture_files(choice.root)
-        return Candidates(tuple(picture_case(path, choice.root, names, {}) for path in files))
-    return series_candidates(choice.image, source.units, choice.root, names, series_uid, progress)
+        files = picture_files(folder)
+        return choice, Candidates(tuple(picture_case(path, folder, names, {}) for path in files))
+    return choice, series_candidates(choice.image, source.units, folder, names, series_uid, progress)
 
 
 def _write(out: Path, answers: Sequence[Answer], point: OperatingPoint) -> list[dict[str, Any]]:
