@@ -63,6 +63,8 @@ def draft_classification(
     channels = 3 if level == "image" and any(one.shape[2] == 3 for one in found) else 1
     scale, why_scale = _scale(task, found)
     weights, why_weights = _class_weights(task.counts)
+    if options.given.get("training.sampling") == "balanced":
+        weights, why_weights = (1.0,) * len(task.counts), "balanced sampling evens the classes out already"
     pretrained = bool(options.given.get("network.weights_sha256"))
     network = "resnet10" if level == "series" else "efficientnet-lite0"
     plan = ClassificationPlan(

@@ -33,12 +33,15 @@ def write_picture(run: Run, training: Training, plan: Plan, cases: Sequence[Cach
     write_training_picture(training.log, patches, run.folder / "training.png")
 
 
-def write_log(run: Run, rows: Sequence[tuple[int, float, float]]) -> None:
-    """Write step, mean loss and learning rate."""
+def write_log(run: Run, training: Training) -> None:
+    """Write step, mean loss and learning rate, and the validation loss where it was looked at."""
+    looks = {step: f"{loss:.6f}" for step, loss in training.looks}
+    more = ["validation_loss"] if looks else []
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["step", "loss", "learning_rate"])
-    writer.writerows([step, f"{loss:.6f}", f"{rate:.8f}"] for step, loss, rate in rows)
+    writer.writerow(["step", "loss", "learning_rate", *more])
+    for step, loss, rate in training.log:
+        writer.writerow([step, f"{loss:.6f}", f"{rate:.8f}", *(looks.get(step, "") for _ in more)])
     write_text(run.log_path, text.getvalue())
 
 

@@ -262,7 +262,7 @@ def _trained(
         def tell(state: Training) -> None:
             if not first:
                 return
-            write_log(run, state.log)
+            write_log(run, state)
             progress.report("training", state.step, total, f"loss {state.log[-1][1]:.3f}")
 
         if not resume:

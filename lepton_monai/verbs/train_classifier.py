@@ -25,7 +25,7 @@ from lepton_monai.plans.classification import ClassificationPlan, classification
 from lepton_monai.plans.run import Run, write_key, write_split
 from lepton_monai.training.checkpoint import write_checkpoint, write_final
 from lepton_monai.training.class_planner import draft_classification
-from lepton_monai.training.classification import images_of, settle_norms, with_clock
+from lepton_monai.training.classification import images_of, looking_at, settle_norms, with_clock
 from lepton_monai.training.devices import choose_device, machine_of, usual_workers
 from lepton_monai.training.loop import Feeding, run_training
 from lepton_monai.training.ranks import this_rank
@@ -217,7 +217,8 @@ def _prepare(
     validation = read_side(split.validation, choice, classified, plan.input, progress, trained)
     if given is None:
         left = config.train.minutes * 60 * (1 - RESERVE) - (time.perf_counter() - began)
-        plan = with_clock(plan, training.samples, feeding, config.plan_options(), left)
+        looked_at = len(validation.samples)
+        plan = with_clock(plan, training.samples, feeding, config.plan_options(), left, looked_at)
     # What the run is made of is kept before it starts.
     read = _read_of(training, validation)
     if run.plan_path.exists():
@@ -273,14 +274,18 @@ def _trained(
             write_checkpoint(run, state)
 
         def tell(state: Training) -> None:
-            write_log(run, state.log)
+            write_log(run, state)
             pace = (time.perf_counter() - began) / (state.step - start)
             left = pace * (total - state.step) / 60
             progress.say(f"step {state.step} of {total}: loss {state.log[-1][1]:.3f}, {left:.1f} min left")
 
         if not resume:
             keep(training)
-        run_training(training, source, feeding, on_log=tell, on_checkpoint=keep)
+        looking = looking_at(ready.validation.samples, plan, feeding.device)
+        run_training(training, source, feeding, on_log=tell, on_checkpoint=keep, looking=looking)
+        if looking is not None:
+            step, loss = min(training.looks, key=lambda one: one[1])
+            progress.say(f"the model is the average of step {step}: validation loss {loss:.3f}")
         settle_norms(training, source, feeding)
     return training
 

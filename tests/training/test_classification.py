@@ -132,6 +132,14 @@ def test_classes_are_weighed_where_one_is_rare(counts: tuple[int, ...], wanted: 
     assert "90, 10" in plan.reasons["training.class_weights"] or counts[0] == 30
 
 
+def test_classes_that_are_sampled_equally_often_are_not_weighed_too() -> None:
+    found = [_measured((64, 64, 1), (1.0, 1.0, 1.0), "1")]
+    options = replace(NOTHING, given={"training.sampling": "balanced"})
+    plan = draft_classification(_task("image", "1", (90, 10)), found, options, SMALL)
+    assert plan.training.class_weights == (1.0, 1.0)
+    assert "balanced sampling" in plan.reasons["training.class_weights"]
+
+
 def test_weights_of_three_colours_meet_grey_with_the_mean_of_their_means() -> None:
     given = {
         "network.weights_sha256": "0" * 64,
