@@ -25,7 +25,7 @@ class ImageDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     samples
         With targets, of the plan's size.
     plan
-        Batch, steps, augmentation, mixing and seed.
+        Batch, steps, sampling, augmentation, mixing and seed.
     share
         Which of them are made here.
     """
@@ -38,7 +38,8 @@ class ImageDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         self._share = share or Share()
         self._state = np.random.RandomState()
         self._values = random_values(plan.training.augmentation, self._state)
-        self._turn: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, dtype=np.int64))
+        self._groups = _groups(samples, plan)
+        self._turns: dict[int, tuple[int, NDArray[np.int64]]] = {}
 
     def __len__(self) -> int:
         """Return the number of samples of all steps that are left."""
@@ -63,7 +64,8 @@ class ImageDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         if training.mixup:
             # Zhang et al., mixup: Beyond Empirical Risk Minimization, ICLR 2018.
             share = float(generator.beta(training.mixup, training.mixup))
-            other, wanted = self._one(int(generator.integers(len(self._samples))), generator)
+            group = self._groups[int(generator.integers(len(self._groups)))]
+            other, wanted = self._one(int(group[generator.integers(len(group))]), generator)
             image, target = image.lerp(other, 1 - share), target.lerp(wanted, 1 - share)
         return network_input(image, is_flat=self._plan.input.is_flat), target
 
@@ -74,12 +76,19 @@ class ImageDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         return (step * self._share.ranks + self._share.rank) * size + place
 
     def _sample_number(self, number: int) -> int:
-        """Return the image of a sample: every image once before any comes again."""
-        turn, place = divmod(number, len(self._samples))
-        if self._turn[0] != turn:
-            generator = np.random.default_rng([self._plan.training.seed, 1, turn])
-            self._turn = turn, generator.permutation(len(self._samples))
-        return int(self._turn[1][place])
+        """Return the image of a sample: a group after the other, and of each all before any comes again."""
+        seed, count = self._plan.training.seed, len(self._groups)
+        round_number, place = divmod(number, count)
+        at = (
+            int(np.random.default_rng([seed, 2, round_number]).permutation(count)[place])
+            if count > 1
+            else 0
+        )
+        group = self._groups[at]
+        turn, place = divmod(round_number, len(group))
+        if self._turns.get(at, (-1,))[0] != turn:
+            self._turns[at] = turn, np.random.default_rng([seed, 1, turn, at]).permutation(group)
+        return int(self._turns[at][1][place])
 
     def _one(self, at: int, generator: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
         one = self._samples[at]
@@ -106,6 +115,14 @@ class ImageDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         self._state.seed(int(generator.integers(2**32)))
         image = self._values(item)["image"]
         return image.as_tensor() if isinstance(image, MetaTensor) else torch.as_tensor(image)
+
+
+def _groups(samples: Sequence[Sample], plan: ClassificationPlan) -> list[NDArray[np.int64]]:
+    """Return the numbers of the samples that take turns: all of them, or those of each class."""
+    if plan.training.sampling == "each once":
+        return [np.arange(len(samples))]
+    labels = np.array([int(one.target.argmax()) for one in samples if one.target is not None])
+    return [np.flatnonzero(labels == label) for label in np.unique(labels)]
 
 
 def network_input(image: torch.Tensor, *, is_flat: bool) -> torch.Tensor:

@@ -6,17 +6,21 @@ clock is frozen in it.
 
 from dataclasses import asdict, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import ConfigDict
+from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from lepton_monai.cases.classes import FileFormat, Holds, Level
 from lepton_monai.plans.plan import (
     AugmentationPlan,
+    Count,
+    Decay,
+    FineTuning,
     Optimizer,
     Precision,
     Schedule,
+    Share,
     Triple,
     as_yaml,
     checked,
@@ -99,6 +103,10 @@ class ClassTrainingPlan:
     `mixup` is the parameter of the Beta distribution that two images are mixed by, 0: never. A class
     weighs what `class_weights` says; of several labels, what a positive weighs against a negative.
     `shift` is the share of each side that an image is moved by.
+    `pretrained_rate`, `layer_decay`, `fine_tuning`, `thawing` and `frozen` are those of a segmentation; the
+    last layer counts as new. With a `sampling` that is `balanced` every class comes as often as any other.
+    Unless `patience` is 0, the loss on the validation samples is taken every `validate_every` steps; after
+    so many looks without a better one the training ends, and the best average is the model.
     """
 
     batch_size: int
@@ -122,6 +130,12 @@ class ClassTrainingPlan:
     threads: int
     seed: int
     augmentation: AugmentationPlan
+    layer_decay: Decay = 1.0
+    fine_tuning: FineTuning = "all"
+    thawing: Share = 0.5
+    sampling: Literal["each once", "balanced"] = "each once"
+    patience: Annotated[int, Field(ge=0)] = 0
+    validate_every: Count = 100
 
 
 @checked_dataclass(frozen=True, config=_STRICT)

@@ -26,6 +26,9 @@ Count = Annotated[int, Field(ge=1)]
 Precision = Literal["float32", "bfloat16", "float16"]
 Optimizer = Literal["adamw", "sgd"]
 Schedule = Literal["polynomial", "cosine"]
+FineTuning = Literal["all", "probe", "gradual"]
+Share = Annotated[float, Field(ge=0.0, le=1.0)]
+Decay = Annotated[float, Field(gt=0.0, le=1.0)]
 
 
 @checked_dataclass(frozen=True, config=_STRICT)
@@ -110,8 +113,10 @@ class AugmentationPlan:
 class TrainingPlan:
     """How the network is trained.
 
-    What came from other weights learns with `pretrained_rate` times the rate; parameters whose names fit a
-    pattern of `frozen` stay as they are.
+    What came from other weights learns with `pretrained_rate` times the rate, each stage before its last
+    with `layer_decay` times the rate of the next. Where `fine_tuning` is `probe`, it doesn't learn; where
+    it is `gradual`, one stage after the other does, from the last to the first, until all learn after the
+    share `thawing` of the steps. Parameters whose names fit a pattern of `frozen` stay as they are.
     """
 
     patch_size: tuple[Count, Count, Count]
@@ -133,6 +138,9 @@ class TrainingPlan:
     seed: int
     augmentation: AugmentationPlan
     pretrained_rate: float = 1.0
+    layer_decay: Decay = 1.0
+    fine_tuning: FineTuning = "all"
+    thawing: Share = 0.5
     frozen: tuple[str, ...] = ()
 
 

@@ -2,7 +2,7 @@
 
 from typing import Protocol
 
-from lepton_monai.plans.plan import Optimizer, Precision, Schedule
+from lepton_monai.plans.plan import FineTuning, Optimizer, Precision, Schedule
 
 
 class Recipe(Protocol):
@@ -35,7 +35,22 @@ class Recipe(Protocol):
 
     @property
     def pretrained_rate(self) -> float:
-        """Share of the rate that pretrained parameters learn with."""
+        """Share of the rate that the last stage of what is pretrained learns with."""
+        ...
+
+    @property
+    def layer_decay(self) -> float:
+        """Of the rate of a pretrained stage, what the stage before it learns with."""
+        ...
+
+    @property
+    def fine_tuning(self) -> FineTuning:
+        """Whether what is pretrained learns from the start, never, or stage by stage."""
+        ...
+
+    @property
+    def thawing(self) -> float:
+        """Share of the steps after which all stages learn, where they learn one after the other."""
         ...
 
     @property

@@ -8,6 +8,7 @@ import torch
 from numpy.typing import NDArray
 
 from lepton_monai.cases.classes import Holds
+from lepton_monai.core.errors import ConfigError
 from lepton_monai.data.inputs import SourceMeasurement, scaled
 from lepton_monai.plans.classification import (
     SCHEMA,
@@ -77,6 +78,9 @@ def draft_classification(
     scale, why_scale = _scale(task, found)
     weigh = _class_weights if task.holds == "one" else _label_weights
     weights, why_weights = weigh(task.counts, task.known)
+    if options.given.get("training.sampling") == "balanced":
+        _require_one(task)
+        weights, why_weights = (1.0,) * len(task.counts), "balanced sampling evens the classes out already"
     pretrained = bool(options.given.get("network.weights_sha256"))
     network = "resnet10" if level == "series" else "efficientnet-lite0"
     plan = ClassificationPlan(
@@ -110,6 +114,15 @@ def draft_classification(
     users = [name for name in given if name not in options.origins]
     kept = {name: why for name, why in plan.reasons.items() if name not in users}
     return replace(plan, reasons=kept | dict.fromkeys(users, "given"))
+
+
+def _require_one(task: ClassTask) -> None:
+    if task.holds != "one":
+        message = (
+            "plan.training.sampling: balanced wants exactly one class to hold for an input; of several "
+            "labels each is weighed by itself (plan.training.class_weights)."
+        )
+        raise ConfigError(message)
 
 
 def _size(

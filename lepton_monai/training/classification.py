@@ -9,18 +9,24 @@ from itertools import islice
 import numpy as np
 import torch
 
+from lepton_monai.core.errors import ConfigError
 from lepton_monai.data.class_sampler import ImageDataset
 from lepton_monai.data.inputs import Sample
+from lepton_monai.inference.classifier import logits_of
 from lepton_monai.networks.classifiers import build_classifier
 from lepton_monai.plans.classification import ClassificationPlan
 from lepton_monai.plans.options import PlanOptions
 from lepton_monai.plans.plan import Precision, with_values
-from lepton_monai.training.loop import Feeding, Source, batches
+from lepton_monai.training.loop import Feeding, Looking, Source, batches
 from lepton_monai.training.seeds import deterministic, seeded
-from lepton_monai.training.training import Training
+from lepton_monai.training.stages import all_but_last, measured_recipe
+from lepton_monai.training.training import Loss, Training
 
 MEASURED_STEPS = 4
 FEWEST_STEPS = 50
+LOOKS = 20
+"""At the validation side, where a plan has patience."""
+
 SETTLING_STEPS = 50
 """Batches that the norms' mean and variance are taken over at the end."""
 
@@ -42,13 +48,18 @@ def classification_training(
     network
         To start from; None: random weights, from torch's own generator.
     pretrained
-        Names of parameters that came from other weights.
+        Names of parameters that came from other weights. The last layer counts as new all the same: its
+        classes are those of this task.
     """
     if network is None:
         network = build_classifier(plan.network, plan.input, len(plan.classes))
+    return Training(plan, device, network, loss_of(plan, device), all_but_last(network, pretrained))
+
+
+def loss_of(plan: ClassificationPlan, device: torch.device) -> Loss:
+    """Return the loss that a plan wants, of logits and shares of classes on a device."""
     weights = torch.tensor(plan.training.class_weights, device=device)
-    loss = partial(LOSSES[plan.holds], weights=weights, smoothing=plan.training.label_smoothing)
-    return Training(plan, device, network, loss, pretrained)
+    return partial(LOSSES[plan.holds], weights=weights, smoothing=plan.training.label_smoothing)
 
 
 def class_loss(
@@ -94,6 +105,35 @@ def images_of(samples: Sequence[Sample], plan: ClassificationPlan) -> Source:
     return Source(names, partial(ImageDataset, samples, plan), plan.training.batch_size)
 
 
+def looking_at(samples: Sequence[Sample], plan: ClassificationPlan) -> Looking | None:
+    """Return the look at validation samples that a plan wants: the training's loss, of whole images.
+
+    Raises
+    ------
+    ConfigError
+        The plan wants one, and no validation sample has a class.
+    """
+    if not plan.training.patience:
+        return None
+    known = [one for one in samples if one.target is not None]
+    if not known:
+        message = (
+            "plan.training.patience wants a validation side, and there is none: split.validation, or 0."
+        )
+        raise ConfigError(message)
+    loss = partial(validation_loss, samples=known, plan=plan)
+    return Looking(loss, plan.training.validate_every, plan.training.patience)
+
+
+def validation_loss(
+    network: torch.nn.Module, *, samples: Sequence[Sample], plan: ClassificationPlan
+) -> float:
+    """Return the training's loss of samples with targets, whole and as they are."""
+    logits = logits_of(network, samples, plan, next(network.parameters()).device)
+    targets = torch.stack([torch.tensor(one.target) for one in samples])
+    return float(loss_of(plan, torch.device("cpu"))(torch.from_numpy(logits), targets))
+
+
 def settle_norms(training: Training, source: Source, feeding: Feeding) -> None:
     """Take the mean and variance of the batch norms anew, of the averaged weights.
 
@@ -132,6 +172,7 @@ def with_clock(
     feeding: Feeding,
     options: PlanOptions,
     seconds_left: float,
+    looked_at: int = 0,
 ) -> ClassificationPlan:
     """Measure a step in every precision that the user hasn't fixed, and freeze how many there are time for.
 
@@ -147,6 +188,8 @@ def with_clock(
         What the user fixed.
     seconds_left
         For the training.
+    looked_at
+        Validation samples; where the plan has patience, a look at one takes no longer than training on one.
     """
     began, given = time.perf_counter(), options.given
     seconds: dict[str, tuple[float, ClassificationPlan]] = {}
@@ -157,8 +200,12 @@ def with_clock(
     step_seconds, plan = min(seconds.values(), key=lambda one: one[0])
     left = seconds_left - (time.perf_counter() - began)
     steps = given.get("training.steps", max(FEWEST_STEPS, int(left / step_seconds) - SETTLING_STEPS // 3))
+    every = given.get("training.validate_every", max(1, steps // LOOKS))
+    if plan.training.patience and "training.steps" not in given:
+        steps = max(FEWEST_STEPS, int(steps / (1 + looked_at / plan.training.batch_size / every)))
     follows = {
         "training.steps": steps,
+        "training.validate_every": every,
         "training.warm_up_steps": min(plan.training.warm_up_steps, steps // 10 + 1),
         "training.average_decay": min(plan.training.average_decay, 1.0 - 10.0 / (steps + 10)),
     }
@@ -187,9 +234,10 @@ def _ways(
 
 def _seconds_a_step(plan: ClassificationPlan, samples: Sequence[Sample], feeding: Feeding) -> float:
     """Measure whole steps, images included; the first is left out."""
-    short = replace(plan, training=replace(plan.training, steps=MEASURED_STEPS + 1))
+    short = replace(plan, training=measured_recipe(plan.training, MEASURED_STEPS + 1))
     with deterministic(plan.training.threads), seeded(plan.training.seed):
-        training = classification_training(short, feeding.device)
+        network = build_classifier(plan.network, plan.input, len(plan.classes))
+        training = classification_training(short, feeding.device, network, all_but_last(network))
         times = [time.perf_counter()]
         source = images_of(samples, short)
         for image, label in islice(batches(source, replace(feeding, workers=0)), MEASURED_STEPS + 1):

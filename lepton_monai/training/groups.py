@@ -1,6 +1,6 @@
 """What moves how fast: parameter groups for fine-tuning, and parts that stay as they are."""
 
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Collection, Iterator, Mapping, Sequence
 from difflib import get_close_matches
 from typing import Any
 
@@ -17,57 +17,45 @@ NORMS = (
 
 
 def parameter_groups(
-    network: torch.nn.Module,
-    names_pretrained: Collection[str],
-    learning_rate: float,
-    pretrained_factor: float,
-    weight_decay: float,
+    network: torch.nn.Module, factors: Mapping[str, float], learning_rate: float, weight_decay: float
 ) -> list[dict[str, Any]]:
     """Sort the parameters into groups of an optimizer.
 
-    Pretrained parameters learn more slowly; norms and biases, and all that has one axis, don't decay.
-    Frozen parameters are sorted in too, so that they move once they are unfrozen: without a gradient an
-    optimizer leaves them alone.
+    Norms and biases, and all that has one axis, don't decay. Frozen parameters are sorted in too, so that
+    they move once they are unfrozen: without a gradient an optimizer leaves them alone.
 
     Parameters
     ----------
     network
         Whose parameters.
-    names_pretrained
-        `LoadReport.pretrained`; names of buffers among them say nothing.
+    factors
+        Of the rate, by the name of a parameter; 1 where none is given.
     learning_rate
-        Of new parameters.
-    pretrained_factor
-        Of the rate of pretrained ones, 0 to 1.
+        That they are multiplied with.
     weight_decay
         Of what decays.
 
     Returns
     -------
     groups
-        Up to four, none empty, each with ``name``, and ``factor``: a schedule multiplies its rate by it.
+        Two for each factor, none empty, each with its ``factor``: a schedule multiplies its rate by it.
     """
-    sorted_in: dict[tuple[str, str], list[torch.nn.Parameter]] = {}
+    sorted_in: dict[tuple[float, bool], list[torch.nn.Parameter]] = {}
     for name, parameter, decays in _parameters(network):
-        origin = "pretrained" if name in names_pretrained else "new"
-        sorted_in.setdefault((origin, "decay" if decays else "no decay"), []).append(parameter)
-    groups = []
-    for (origin, decay), parameters in sorted(sorted_in.items()):
-        factor = pretrained_factor if origin == "pretrained" else 1.0
-        groups.append(
-            {
-                "name": f"{origin}, {decay}",
-                "params": parameters,
-                "lr": learning_rate * factor,
-                "factor": factor,
-                "weight_decay": weight_decay if decay == "decay" else 0.0,
-            }
-        )
-    return groups
+        sorted_in.setdefault((factors.get(name, 1.0), decays), []).append(parameter)
+    return [
+        {
+            "params": parameters,
+            "lr": learning_rate * factor,
+            "factor": factor,
+            "weight_decay": weight_decay if decays else 0.0,
+        }
+        for (factor, decays), parameters in sorted(sorted_in.items(), reverse=True)
+    ]
 
 
-def freeze(network: torch.nn.Module, patterns: Sequence[str]) -> list[str]:
-    """Keep parameters as they are; norms among them keep their running figures under `train_mode`.
+def fitting(network: torch.nn.Module, patterns: Sequence[str]) -> list[str]:
+    """Return the names of the parameters that fit one of the patterns.
 
     Parameters
     ----------
@@ -76,22 +64,27 @@ def freeze(network: torch.nn.Module, patterns: Sequence[str]) -> list[str]:
     patterns
         Of parameter names, with ``*`` and ``?``: ``layer1.*``.
 
-    Returns
-    -------
-    names
-        Of the parameters that fit.
-
     Raises
     ------
     ConfigError
         A pattern fits none.
     """
-    return _set_learning(network, patterns, learns=False)
+    names = [name for name, _ in network.named_parameters()]
+    for pattern in patterns:
+        if not any(matches(name, pattern) for name in names):
+            near = get_close_matches(pattern, names, n=1, cutoff=0.0)
+            message = f"No parameter fits the pattern `{pattern}`; the nearest name is `{', '.join(near)}`."
+            raise ConfigError(message)
+    return [name for name in names if any(matches(name, pattern) for pattern in patterns)]
 
 
-def unfreeze(network: torch.nn.Module, patterns: Sequence[str]) -> list[str]:
-    """Let parameters learn again; otherwise like `freeze`."""
-    return _set_learning(network, patterns, learns=True)
+def let_learn(network: torch.nn.Module, names: Collection[str]) -> None:
+    """Let these parameters have gradients and no others: what has none costs no time and doesn't move.
+
+    Norms among the others keep their running figures under `train_mode`.
+    """
+    for name, parameter in network.named_parameters():
+        parameter.requires_grad_(name in names)
 
 
 def train_mode(network: torch.nn.Module) -> torch.nn.Module:
@@ -106,19 +99,6 @@ def train_mode(network: torch.nn.Module) -> torch.nn.Module:
         if isinstance(module, NORMS) and own and not any(parameter.requires_grad for parameter in own):
             module.eval()
     return network
-
-
-def _set_learning(network: torch.nn.Module, patterns: Sequence[str], *, learns: bool) -> list[str]:
-    parameters = dict(network.named_parameters())
-    for pattern in patterns:
-        if not any(matches(name, pattern) for name in parameters):
-            near = get_close_matches(pattern, parameters, n=1, cutoff=0.0)
-            message = f"No parameter fits the pattern `{pattern}`; the nearest name is `{', '.join(near)}`."
-            raise ConfigError(message)
-    names = [name for name in parameters if any(matches(name, pattern) for pattern in patterns)]
-    for name in names:
-        parameters[name].requires_grad_(learns)
-    return names
 
 
 def _parameters(network: torch.nn.Module) -> Iterator[tuple[str, torch.nn.Parameter, bool]]:

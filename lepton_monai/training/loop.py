@@ -3,7 +3,7 @@
 import signal
 import threading
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Protocol
@@ -79,6 +79,30 @@ class Source:
     batch_size: int
 
 
+@dataclass(frozen=True)
+class Looking:
+    """A look at the validation side now and then, for a training that may end early.
+
+    Parameters
+    ----------
+    loss
+        On the validation samples, of a network in evaluation mode.
+    every
+        So many steps, and after the last.
+    patience
+        Looks without a better loss after which the training ends.
+    """
+
+    loss: Callable[[torch.nn.Module], float]
+    every: int
+    patience: int
+
+    def is_over(self, looks: Sequence[tuple[int, float]]) -> bool:
+        """Tell whether the least loss is as many looks ago as the patience lasts."""
+        losses = [loss for _, loss in looks]
+        return bool(losses) and len(losses) - 1 - losses.index(min(losses)) >= self.patience
+
+
 def run_training(
     training: Training,
     source: Source,
@@ -86,8 +110,9 @@ def run_training(
     *,
     on_log: Callable[[Training], None],
     on_checkpoint: Callable[[Training], None],
+    looking: Looking | None = None,
 ) -> None:
-    """Train from where a training is to its last step.
+    """Train from where a training is to its last step, or until its validation loss has long been rising.
 
     Parameters
     ----------
@@ -98,14 +123,17 @@ def run_training(
     feeding
         Device and processes.
     on_log
-        Told every `LOG_EVERY` steps and after the last.
+        Told every `LOG_EVERY` steps, after the last, and after a look.
     on_checkpoint
-        Told every `CHECKPOINT_SECONDS`, and before an early end.
+        Told every `CHECKPOINT_SECONDS`, and before it is stopped.
+    looking
+        At the validation side; the best average is then the model. None: the last one is.
 
     Raises
     ------
     InputError
-        The loss became NaN or infinite; the checkpoint holds the state before that step.
+        The loss became NaN or infinite; the checkpoint holds the state before that step. Or that of the
+        validation samples did.
     StoppedError
         SIGTERM, SIGINT or SIGUSR1 came; the checkpoint holds the state after the last step.
     """
@@ -114,19 +142,23 @@ def run_training(
     with _told_to_stop() as stop:
         # 1. Samples, in an order that the seed alone decides.
         for image, label in batches(source, feeding, training.step):
+            if looking is not None and looking.is_over(training.looks):
+                break
             # 2. One step.
             loss = training.advance(image, label)
             if not np.isfinite(loss):
                 on_checkpoint(training)
                 raise InputError(_not_finite(training, source, feeding, loss))
-            # 3. Word of it.
             training.losses.append(loss)
-            if training.step % LOG_EVERY == 0 or training.step == total:
+            # 3. A look at the validation side.
+            looked = _look(training, looking)
+            # 4. Word of it.
+            if looked or training.step % LOG_EVERY == 0 or training.step == total:
                 rate = learning_rate(training.plan.training, training.step - 1)
                 training.log.append((training.step, float(np.mean(training.losses)), rate))
                 training.losses.clear()
                 on_log(training)
-            # 4. What a kill can't take.
+            # 5. What a kill can't take.
             if any_rank(bool(stop), feeding.device):
                 on_checkpoint(training)
                 message = f"Stopped at step {training.step} of {total}; --resume goes on from there."
@@ -134,6 +166,21 @@ def run_training(
             if time.monotonic() - kept_at > CHECKPOINT_SECONDS and training.step < total:
                 on_checkpoint(training)
                 kept_at = time.monotonic()
+    # 6. The model.
+    training.take_best()
+
+
+def _look(training: Training, looking: Looking | None) -> bool:
+    """Take the validation loss where it is due, and tell whether it was."""
+    is_last = training.step == training.plan.training.steps
+    if looking is None or (training.step % looking.every and not is_last):
+        return False
+    loss = looking.loss(training.average)
+    if not np.isfinite(loss):
+        message = f"The loss on the validation samples is {loss} after step {training.step}."
+        raise InputError(message)
+    training.look(loss)
+    return True
 
 
 def batches(

@@ -15,7 +15,8 @@ from lepton_monai.training.devices import machine_of
 from lepton_monai.training.loop import Feeding, batches
 from lepton_monai.training.planner import Draft, on_rung
 from lepton_monai.training.seeds import deterministic, seeded
-from lepton_monai.training.segmentation import patches_of, segmentation_training
+from lepton_monai.training.segmentation import network_of, patches_of, segmentation_training
+from lepton_monai.training.stages import all_but_last, measured_recipe
 
 FEWEST_STEPS = {"cpu": 1000, "gpu": 5000}
 """A heavier training is worth it only with at least so many steps: docs/decisions/0001."""
@@ -164,9 +165,10 @@ def _ways(plan: Plan, options: PlanOptions, device: torch.device) -> list[Way]:
 
 def _seconds_a_step(plan: Plan, cases: Sequence[CachedCase], feeding: Feeding, wanted: float) -> float:
     """Measure whole steps, patches included; the first is left out, unless it is far too slow already."""
-    short = replace(plan, training=replace(plan.training, steps=MEASURED_STEPS + 1))
+    short = replace(plan, training=measured_recipe(plan.training, MEASURED_STEPS + 1))
     with deterministic(plan.training.threads), seeded(plan.training.seed):
-        training = segmentation_training(short, feeding.device)
+        network = network_of(short)
+        training = segmentation_training(short, feeding.device, network, all_but_last(network))
         source = patches_of({str(number): case for number, case in enumerate(cases)}, short)
         times = [time.perf_counter()]
         made_here = replace(feeding, workers=0)

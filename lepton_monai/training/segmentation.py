@@ -34,9 +34,14 @@ def segmentation_training(
         Names of parameters that came from other weights.
     """
     if network is None:
-        network = build_network(plan.network, len(plan.classes), plan.training.patch_size)
+        network = network_of(plan)
     loss = partial(supervised_loss, LOSSES[plan.training.loss]())
     return Training(plan, device, network, loss, pretrained)
+
+
+def network_of(plan: Plan) -> torch.nn.Module:
+    """Build the network of a plan with random weights from torch's own generator."""
+    return build_network(plan.network, len(plan.classes), plan.training.patch_size)
 
 
 def patches_of(cases: Mapping[str, CachedCase], plan: Plan) -> Source:

@@ -9,8 +9,9 @@ import torch
 from lepton_monai.core.errors import ConfigError
 from lepton_monai.plans.plan import Precision
 from lepton_monai.plans.recipe import Recipe
-from lepton_monai.training.groups import freeze, parameter_groups, train_mode
+from lepton_monai.training.groups import fitting, let_learn, parameter_groups, train_mode
 from lepton_monai.training.ranks import mean_over_ranks
+from lepton_monai.training.stages import Stages, first_steps, rate_factors, stages_of
 
 PRECISIONS: dict[Precision, torch.dtype] = {
     "float32": torch.float32,
@@ -61,6 +62,10 @@ class Training:
         Step, mean loss and learning rate, line by line.
     average
         The running average of the weights, which is the model.
+    looks
+        Step and validation loss of the average, where it was looked at.
+    best
+        The tensors of the average with the least of these losses.
     """
 
     def __init__(
@@ -76,17 +81,18 @@ class Training:
         self.step = 0
         self.losses: list[float] = []
         self.log: list[tuple[int, float, float]] = []
+        self.looks: list[tuple[int, float]] = []
+        self.best: dict[str, torch.Tensor] = {}
         network = network.to(device)
         self._format = _memory_format(network, channels_last=plan.training.channels_last)
         network.to(memory_format=self._format)  # type: ignore[call-overload] # torch's stubs lack it alone
-        freeze(network, plan.training.frozen)
-        if not any(parameter.requires_grad for parameter in network.parameters()):
-            message = f"plan.training.frozen leaves nothing to learn: {', '.join(plan.training.frozen)}."
-            raise ConfigError(message)
-        self.network = train_mode(network)
-        self.average = copy.deepcopy(self.network).eval()
+        stages = stages_of(network, self.pretrained)
+        self._learns_from = _learns_from(network, stages, plan.training)
+        self.network = network
+        self.average = copy.deepcopy(network).eval()
+        self._thaw()
         self._forward = _distributed(_compiled(self.network, plan.training), device)
-        self._optimizer = _optimizer(self.network, plan.training, self.pretrained)
+        self._optimizer = _optimizer(self.network, plan.training, rate_factors(stages, plan.training))
         self._loss = loss
         precision = plan.training.precision
         self._autocast = torch.autocast(
@@ -100,6 +106,8 @@ class Training:
         In float16 infinite gradients are usual: the scaler leaves out the step and scales less.
         """
         training = self.plan.training
+        if self.step in self._learns_from.values():
+            self._thaw()
         for group in self._optimizer.param_groups:
             group["lr"] = learning_rate(training, self.step) * group["factor"]
         self._optimizer.zero_grad(set_to_none=True)
@@ -120,6 +128,17 @@ class Training:
         _move_average(self.average, self.network, min(training.average_decay, self.step / (self.step + 9)))
         return value
 
+    def look(self, loss: float) -> None:
+        """Note the validation loss of the average, and keep it where no earlier one was as good."""
+        if not self.looks or loss < min(before for _, before in self.looks):
+            self.best = {name: tensor.clone() for name, tensor in self.average.state_dict().items()}
+        self.looks.append((self.step, loss))
+
+    def take_best(self) -> None:
+        """Let the best average be the model; without a look the last one stays it."""
+        if self.best:
+            self.average.load_state_dict(self.best)
+
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return all tensors that the next step depends on but the average, by unique names."""
         tensors = {f"network.{name}": tensor for name, tensor in self.network.state_dict().items()}
@@ -127,6 +146,7 @@ class Training:
             for name, value in state.items():
                 if value is not None:
                     tensors[f"optimizer.{number}.{name}"] = torch.as_tensor(value)
+        tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
         tensors["random.cpu"] = torch.random.get_rng_state()
         if torch.cuda.is_available():
             tensors["random.cuda"] = torch.cuda.get_rng_state()
@@ -138,6 +158,7 @@ class Training:
             "step": self.step,
             "losses": self.losses,
             "log": self.log,
+            "looks": self.looks,
             "scaler": self._scaler.state_dict(),
             "pretrained": sorted(self.pretrained),
         }
@@ -162,8 +183,18 @@ class Training:
         if "random.cuda" in tensors and torch.cuda.is_available():
             torch.cuda.set_rng_state(tensors["random.cuda"])
         self.step = int(values["step"])
+        self._thaw()
         self.losses = [float(one) for one in values["losses"]]
         self.log = [(int(step), float(loss), float(rate)) for step, loss, rate in values["log"]]
+        self.looks = [(int(step), float(loss)) for step, loss in values["looks"]]
+        self.best = _under(tensors, "best.")
+
+    def _thaw(self) -> None:
+        """Let learn what learns at this step: the step alone decides, so a resumed training does it too."""
+        names = {name for name, step in self._learns_from.items() if step <= self.step}
+        let_learn(self.network, names)
+        let_learn(self.average, names)  # whose norms are settled at the end, unless they are frozen
+        train_mode(self.network)
 
 
 def learning_rate(training: Recipe, step: int) -> float:
@@ -184,12 +215,30 @@ def _cosine(done: float) -> float:
 SCHEDULES = {"polynomial": _polynomial, "cosine": _cosine}
 
 
+def _learns_from(network: torch.nn.Module, stages: Stages, training: Recipe) -> dict[str, int]:
+    """Return the step from which on each parameter learns, of those that ever do."""
+    if training.fine_tuning == "gradual" and _has_ranks():
+        message = (
+            "plan.training.fine_tuning `gradual` is for one process: several agree on one set of "
+            "parameters before the first step. Start it without torchrun, or with `all` or `probe`."
+        )
+        raise ConfigError(message)
+    frozen = set(fitting(network, training.frozen))
+    names = [name for name, _ in network.named_parameters() if name not in frozen]
+    found = first_steps(names, stages, training)
+    if not found:
+        message = (
+            f"plan.training leaves nothing to learn: `fine_tuning` is {training.fine_tuning}, "
+            f"`frozen` is {', '.join(training.frozen) or 'empty'}."
+        )
+        raise ConfigError(message)
+    return found
+
+
 def _optimizer(
-    network: torch.nn.Module, training: Recipe, pretrained: Collection[str]
+    network: torch.nn.Module, training: Recipe, factors: Mapping[str, float]
 ) -> torch.optim.Optimizer:
-    groups = parameter_groups(
-        network, pretrained, training.learning_rate, training.pretrained_rate, training.weight_decay
-    )
+    groups = parameter_groups(network, factors, training.learning_rate, training.weight_decay)
     if training.optimizer == "sgd":
         return torch.optim.SGD(groups, lr=training.learning_rate, momentum=MOMENTUM, nesterov=True)
     return torch.optim.AdamW(groups, lr=training.learning_rate)
@@ -206,9 +255,13 @@ def _compiled(network: torch.nn.Module, training: Recipe) -> torch.nn.Module:
     return torch.compile(network) if training.compiled else network  # type: ignore[return-value]
 
 
+def _has_ranks() -> bool:
+    return torch.distributed.is_available() and torch.distributed.is_initialized()
+
+
 def _distributed(network: torch.nn.Module, device: torch.device) -> torch.nn.Module:
     """Let the gradients of all ranks be averaged, where there are several."""
-    if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
+    if not _has_ranks():
         return network
     ids = [device] if device.type == "cuda" else None
     # MONAI's transformers have parameters that no output depends on: the ranks would wait for them.

@@ -27,6 +27,7 @@ from lepton_monai.training.class_planner import draft_classification
 from lepton_monai.training.classification import (
     classification_training,
     images_of,
+    looking_at,
     settle_norms,
     with_clock,
 )
@@ -85,7 +86,8 @@ class ClassificationTask:
         validation = read_side(split.validation, choice, classified, plan.input, progress, trained)
         if given is None:
             left = setting.seconds_left(self.config.train.minutes)
-            plan = with_clock(plan, training.samples, feeding, self.config.plan_options(), left)
+            looked_at = len(validation.samples)
+            plan = with_clock(plan, training.samples, feeding, self.config.plan_options(), left, looked_at)
         findings = [
             *classified.findings,
             *(("split", finding) for finding in split.findings),
@@ -102,6 +104,7 @@ class ClassificationTask:
             images=training.digests | validation.digests,
             read=_read_of(training, validation),
             findings=tuple(findings),
+            looking=looking_at(validation.samples, plan),
         )
 
     def network(self, plan: ClassificationPlan) -> torch.nn.Module:

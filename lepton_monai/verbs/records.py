@@ -4,7 +4,6 @@ import csv
 import io
 import os
 import platform
-from collections.abc import Sequence
 from dataclasses import asdict
 from datetime import UTC, datetime
 
@@ -15,14 +14,18 @@ from lepton_monai import __version__
 from lepton_monai.core.files import write_json, write_text
 from lepton_monai.data.fingerprint import Fingerprint
 from lepton_monai.plans.run import Run
+from lepton_monai.training.training import Training
 
 
-def write_log(run: Run, rows: Sequence[tuple[int, float, float]]) -> None:
-    """Write step, mean loss and learning rate."""
+def write_log(run: Run, training: Training) -> None:
+    """Write step, mean loss and learning rate, and the validation loss where it was looked at."""
+    looks = {step: f"{loss:.6f}" for step, loss in training.looks}
+    more = ["validation_loss"] if looks else []
     text = io.StringIO()
     writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["step", "loss", "learning_rate"])
-    writer.writerows([step, f"{loss:.6f}", f"{rate:.8f}"] for step, loss, rate in rows)
+    writer.writerow(["step", "loss", "learning_rate", *more])
+    for step, loss, rate in training.log:
+        writer.writerow([step, f"{loss:.6f}", f"{rate:.8f}", *(looks.get(step, "") for _ in more)])
     write_text(run.log_path, text.getvalue())
 
 

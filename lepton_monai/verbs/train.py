@@ -16,7 +16,7 @@ from lepton_monai.exports.progress_picture import write_training_picture
 from lepton_monai.plans.run import Run, write_key, write_split
 from lepton_monai.training.checkpoint import write_checkpoint, write_final
 from lepton_monai.training.devices import choose_device, usual_workers
-from lepton_monai.training.loop import Feeding, Source, run_training
+from lepton_monai.training.loop import Feeding, Looking, Source, run_training
 from lepton_monai.training.ranks import joined, local_device, shared_by_first, this_rank
 from lepton_monai.training.seeds import deterministic, seeded
 from lepton_monai.training.training import Training
@@ -35,6 +35,9 @@ PICTURED = 6
 Figures = TypeVar("Figures")
 
 AnyTask = TrainingTask[Any, Any, Any]
+
+Fed = tuple[Any, Source, Looking | None]
+"""The plan, the samples, and a look at the validation side: what every rank has in common."""
 
 
 @dataclass(frozen=True)
@@ -128,8 +131,8 @@ def train(
         _keep(task, run, ready, feeding)
         # 2. The training, from its start or from its newest checkpoint.
         with joined(rank, where):
-            shared_by_first((ready.plan, ready.source))
-            training = _trained(task, run, ready.plan, ready.source, setting, resume=resume)
+            fed = shared_by_first((ready.plan, ready.source, ready.looking))
+            training = _trained(task, run, fed, setting, resume=resume)
         task.settle(run, training, ready, setting)
         write_final(run, training)
         _write_picture(task, run, training, ready)
@@ -172,10 +175,9 @@ def _keep(task: AnyTask, run: Run, ready: Ready[Any, Any], feeding: Feeding) -> 
     write_text(run.plan_path, task.plan_text(ready.plan))
 
 
-def _trained(
-    task: AnyTask, run: Run, plan: Any, source: Source, setting: Setting, *, resume: bool
-) -> Training:
+def _trained(task: AnyTask, run: Run, fed: Fed, setting: Setting, *, resume: bool) -> Training:
     """Train to the last step; the first rank alone writes and tells."""
+    plan, source, looking = fed
     feeding, progress = setting.feeding, setting.progress
     first, total = feeding.rank == 0, plan.training.steps
 
@@ -185,7 +187,7 @@ def _trained(
 
     def tell(state: Training) -> None:
         if first:
-            write_log(run, state.log)
+            write_log(run, state)
             progress.report("training", state.step, total, f"loss {state.log[-1][1]:.3f}")
 
     with deterministic(plan.training.threads), seeded(plan.training.seed):
@@ -197,16 +199,19 @@ def _trained(
                 progress.say(report.text())
                 write_text(run.folder / "weights.txt", report.text(most=1000) + "\n")
             keep(training)
-        run_training(training, source, feeding, on_log=tell, on_checkpoint=keep)
+        run_training(training, source, feeding, on_log=tell, on_checkpoint=keep, looking=looking)
+    if looking is not None and first:
+        step, loss = min(training.looks, key=lambda one: one[1])
+        progress.say(f"The model is the average of step {step}: validation loss {loss:.3f}.")
     return training
 
 
 def _train_along(task: AnyTask, run: Run, setting: Setting, *, resume: bool) -> AnyReport:
     """Train as a further rank: the first one says the plan and what to train on."""
     with joined(this_rank(), setting.feeding.device):
-        plan, source = shared_by_first(None)
-        _trained(task, run, plan, source, setting, resume=resume)
-    return TrainReport(run, plan, len(source.names), (), None)
+        fed = shared_by_first(None)
+        _trained(task, run, fed, setting, resume=resume)
+    return TrainReport(run, fed[0], len(fed[1].names), (), None)
 
 
 def _write_picture(task: AnyTask, run: Run, training: Training, ready: Ready[Any, Any]) -> None:

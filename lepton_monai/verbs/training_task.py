@@ -16,7 +16,7 @@ from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
 from lepton_monai.data.fingerprint import Fingerprint
 from lepton_monai.exports.progress_picture import Patch
 from lepton_monai.plans.run import Run
-from lepton_monai.training.loop import Feeding, Source
+from lepton_monai.training.loop import Feeding, Looking, Source
 from lepton_monai.training.training import Trained, Training
 from lepton_monai.verbs.preparing import Cache
 
@@ -93,6 +93,8 @@ class Ready(Generic[PlanKind, Judged]):
         Of cases that are left out, or remarks, by pseudonym.
     fingerprint
         What the training cases look like, where the plan followed from it.
+    looking
+        At the validation side during the training, where the plan has patience.
     """
 
     plan: PlanKind
@@ -104,6 +106,7 @@ class Ready(Generic[PlanKind, Judged]):
     read: Mapping[str, list[str]]
     findings: tuple[tuple[str, Finding], ...]
     fingerprint: Fingerprint | None = None
+    looking: Looking | None = None
 
 
 class TrainingTask(Protocol[PlanKind, Judged, Figures]):

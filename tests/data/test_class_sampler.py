@@ -56,6 +56,41 @@ def test_every_image_comes_once_before_any_comes_again() -> None:
         assert sorted(numbers[5 * turn : 5 * turn + 5]) == list(range(5))
 
 
+def of_class(sample: Sample, number: int) -> Sample:
+    return replace(sample, target=np.eye(2, dtype=np.float32)[number])
+
+
+def test_balanced_sampling_takes_every_class_as_often_and_of_each_all_before_any_comes_again() -> None:
+    samples = [of_class(one, int(at >= 5)) for at, one in enumerate(_samples(7))]  # 5 and 2
+    plan = example_classification(steps=10, sampling="balanced")
+    dataset = ImageDataset(samples, plan)
+    numbers = [dataset.case_number(at) for at in range(40)]
+    for pair in range(20):
+        assert sorted(int(number >= 5) for number in numbers[2 * pair : 2 * pair + 2]) == [0, 1]
+    frequent, rare = ([one for one in numbers if (one >= 5) == is_rare] for is_rare in (False, True))
+    assert all(sorted(frequent[turn : turn + 5]) == list(range(5)) for turn in range(0, 20, 5))
+    assert all(sorted(rare[turn : turn + 2]) == [5, 6] for turn in range(0, 20, 2))
+    assert len({tuple(frequent[turn : turn + 5]) for turn in range(0, 20, 5)}) > 1
+    firsts = {int(number >= 5) for number in numbers[::2]}
+    assert firsts == {0, 1}  # neither class is always the first
+
+
+def test_a_balanced_sample_is_the_same_whoever_makes_it() -> None:
+    samples, plan = _samples(), example_classification(mixup=0.4, sampling="balanced")
+    first = [ImageDataset(samples, plan)[number] for number in range(12)]
+    late = ImageDataset(samples, plan, Share(1, 0, 1))
+    for number in (5, 0, 7, 3):
+        for one, other in zip(late[number], first[number + 4], strict=True):
+            assert torch.equal(one, other)
+
+
+def test_mixing_keeps_balanced_classes_balanced() -> None:
+    samples = [of_class(one, int(at == 8)) for at, one in enumerate(_samples(9))]  # 8 and 1
+    dataset = ImageDataset(samples, _still(mixup=1.0, sampling="balanced", steps=100))
+    share = float(np.mean([dataset[at][1][1] for at in range(400)]))
+    assert share == pytest.approx(0.5, abs=0.05)
+
+
 @pytest.mark.parametrize("channels", [1, 3])
 def test_without_chance_an_image_arrives_as_it_is(channels: int) -> None:
     samples, plan = _samples(channels=channels), _still(channels=channels)

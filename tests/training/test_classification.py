@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from lepton_monai.core.errors import ConfigError
 from lepton_monai.data.inputs import Sample, SourceMeasurement
 from lepton_monai.data.sampler import Share
 from lepton_monai.plans.classification import SourcePlan
@@ -173,6 +174,17 @@ def test_a_rare_label_counts_as_much_as_its_absence() -> None:
     plan = draft_classification(task, found, NOTHING, SMALL)
     assert (plan.holds, plan.training.class_weights) == ("any", (4.0, 1.0, 0.3333))
     assert "10 of 50, 45 of 90, 60 of 80" in plan.reasons["training.class_weights"]
+
+
+def test_classes_that_are_sampled_equally_often_are_not_weighed_too() -> None:
+    found = [_measured((64, 64, 1), (1.0, 1.0, 1.0), "1")]
+    options = replace(NOTHING, given={"training.sampling": "balanced"})
+    plan = draft_classification(_task("image", "1", (90, 10)), found, options, SMALL)
+    assert plan.training.class_weights == (1.0, 1.0)
+    assert "balanced sampling" in plan.reasons["training.class_weights"]
+    several = replace(_task("image", "1", (90, 10)), holds="any")
+    with pytest.raises(ConfigError, match="exactly one class"):
+        draft_classification(several, found, options, SMALL)
 
 
 def test_weights_of_three_colours_meet_grey_with_the_mean_of_their_means() -> None:

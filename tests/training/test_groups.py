@@ -3,7 +3,7 @@ import torch
 from monai.networks.nets import resnet10
 
 from lepton_monai.core.errors import ConfigError
-from lepton_monai.training.groups import freeze, parameter_groups, train_mode, unfreeze
+from lepton_monai.training.groups import fitting, let_learn, parameter_groups, train_mode
 
 
 def _network() -> torch.nn.Module:
@@ -20,10 +20,10 @@ def _names(network: torch.nn.Module, parameters: list[torch.nn.Parameter]) -> se
     return {names[id(parameter)] for parameter in parameters}
 
 
-def test_pretrained_parameters_learn_slowly_and_norms_and_biases_do_not_decay() -> None:
+def test_a_factor_is_of_the_rate_and_norms_and_biases_do_not_decay() -> None:
     network = _network()
-    pretrained = {"0.weight", "0.bias", "1.weight", "1.bias", "1.running_mean"}
-    groups = parameter_groups(network, pretrained, 1e-3, 0.5, 0.05)
+    factors = dict.fromkeys(("0.weight", "0.bias", "1.weight", "1.bias", "1.running_mean"), 0.5)
+    groups = parameter_groups(network, factors, 1e-3, 0.05)
     found = {
         (group["lr"], group["weight_decay"], group["factor"]): _names(network, group["params"])
         for group in groups
@@ -38,17 +38,17 @@ def test_pretrained_parameters_learn_slowly_and_norms_and_biases_do_not_decay() 
 
 def test_every_parameter_is_in_one_group() -> None:
     network = resnet10(spatial_dims=3, n_input_channels=1, num_classes=2)
-    groups = parameter_groups(network, {"conv1.weight"}, 1e-3, 0.1, 0.05)
+    groups = parameter_groups(network, {"conv1.weight": 0.1}, 1e-3, 0.05)
     ids = [id(parameter) for group in groups for parameter in group["params"]]
     assert len(ids) == len(set(ids))
     assert set(ids) == {id(parameter) for parameter in network.parameters()}
 
 
-def test_a_step_moves_pretrained_parameters_by_the_factor() -> None:
+def test_a_step_moves_parameters_by_their_factor() -> None:
     # Adam's first step is the learning rate, whatever the gradient.
     network = torch.nn.Sequential(torch.nn.Linear(3, 2, bias=False), torch.nn.Linear(2, 1, bias=False))
     before = {name: parameter.detach().clone() for name, parameter in network.named_parameters()}
-    optimizer = torch.optim.AdamW(parameter_groups(network, {"0.weight"}, 1e-2, 0.1, 0.0))
+    optimizer = torch.optim.AdamW(parameter_groups(network, {"0.weight": 0.1}, 1e-2, 0.0))
     network(torch.ones(4, 3)).sum().backward()
     optimizer.step()
     moved = {
@@ -61,15 +61,16 @@ def test_a_step_moves_pretrained_parameters_by_the_factor() -> None:
 
 def test_frozen_parameters_stay_and_move_again_once_unfrozen() -> None:
     network = _network()
-    optimizer = torch.optim.AdamW(parameter_groups(network, set(), 1e-2, 1.0, 0.1))
-    assert freeze(network, ["0.*", "1.*"]) == ["0.weight", "0.bias", "1.weight", "1.bias"]
+    optimizer = torch.optim.AdamW(parameter_groups(network, {}, 1e-2, 0.1))
+    assert fitting(network, ["0.*", "1.*"]) == ["0.weight", "0.bias", "1.weight", "1.bias"]
+    let_learn(network, {"2.weight", "2.bias", "3.weight", "3.bias"})
     before = {name: tensor.clone() for name, tensor in network.state_dict().items()}
     _step(network, optimizer)
     changed = {
         name for name, tensor in network.state_dict().items() if not torch.equal(tensor, before[name])
     }
     assert changed == {"2.weight", "2.bias", "3.weight", "3.bias"}
-    assert unfreeze(network, ["0.*"]) == ["0.weight", "0.bias"]
+    let_learn(network, {"0.weight", "0.bias"})
     _step(network, optimizer)
     assert not torch.equal(network.state_dict()["0.weight"], before["0.weight"])
     assert torch.equal(network.state_dict()["1.running_mean"], before["1.running_mean"])
@@ -84,8 +85,7 @@ def test_norms_that_learn_move_their_running_figures() -> None:
 def test_a_pattern_that_fits_nothing_is_refused_with_the_nearest_name() -> None:
     network = resnet10(spatial_dims=2, n_input_channels=1, num_classes=2)
     with pytest.raises(ConfigError, match=r"`layer9\.\*`; the nearest name is `layer\d"):
-        freeze(network, ["layer1.*", "layer9.*"])
-    assert all(parameter.requires_grad for parameter in network.parameters())
+        fitting(network, ["layer1.*", "layer9.*"])
 
 
 def _step(network: torch.nn.Module, optimizer: torch.optim.Optimizer) -> None:

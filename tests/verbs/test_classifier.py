@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 import torch
 from PIL import Image
+from safetensors.torch import load_file
 
 from lepton_monai.cli.main import run as command
 from lepton_monai.core.errors import ConfigError, InputError, OutputFolderError, StoppedError
@@ -313,6 +314,26 @@ def test_a_run_starts_from_another_and_keeps_its_network(
     assert done.plan.training.pretrained_rate == 0.1
     report = (tmp_path / "run" / "weights.txt").read_text(encoding="utf-8")
     assert "0 adapted, 0 new, 0 not used" in report
+
+
+def test_a_probe_with_patience_learns_the_last_layer_alone_and_logs_what_it_looked_at(
+    pictures: Path, trained: AnyReport, tmp_path: Path
+) -> None:
+    recipe = ("fine_tuning=probe", "patience=2", "validate_every=4")
+    changes = [f"network.weights={trained.run.folder}", *(f"plan.training.{one}" for one in recipe)]
+    config = write_task(tmp_path, pictures, PICTURES, *changes)
+    done = train(config, tmp_path / "run", pseudonyms=NAMES, device="cpu").run
+    first, found = (load_file(run.weights_path()) for run in (trained.run, done))
+    assert {name for name, one in first.items() if not torch.equal(one, found[name])} == {
+        "fc.weight",
+        "fc.bias",
+    }
+    with done.log_path.open(encoding="utf-8") as file:
+        rows = list(csv.DictReader(file))
+    looks = done.checkpoints()[0].record["looks"]
+    assert [int(row["step"]) for row in rows if row["validation_loss"]] == [step for step, _ in looks]
+    losses = [float(row["validation_loss"]) for row in rows]
+    assert losses == pytest.approx([loss for _, loss in looks], abs=1e-6)
 
 
 def test_a_model_of_one_colour_takes_a_picture_of_three(trained: AnyReport, tmp_path: Path) -> None:
