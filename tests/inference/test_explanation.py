@@ -49,7 +49,7 @@ def _share_inside(found: Sequence[Explanation], cases: Sequence[Phantom], level:
     for one, case in zip(found, cases, strict=True):
         heat = one.array if level == "slice" else as_acquired(one.array, case.volume.grid)
         peak = np.unravel_index(int(heat.argmax()), heat.shape)
-        inside.append(heat.any() and bool(case.lesion[peak]))
+        inside.append(bool(heat.any() and case.lesion[peak]))
     return float(np.mean(inside))
 
 

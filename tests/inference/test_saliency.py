@@ -84,7 +84,7 @@ def test_a_network_that_goes_slice_by_slice_has_a_map_of_each() -> None:
     found, layer = grad_cam(network, image, 1)
     assert layer == "layer"
     assert found.shape == (8, 6, 7)
-    assert np.unravel_index(found.argmax(), found.shape) == (3, 5, 5)
+    assert found[3, 5, 5] == found.max() > np.sort(found, axis=None)[-2]
 
 
 def test_a_layer_looks_where_its_strides_and_padding_say() -> None:
