@@ -53,6 +53,7 @@ def _share_inside(found: Sequence[Explanation], cases: Sequence[Phantom], level:
     return float(np.mean(inside))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(("level", "method"), [("series", "gradcam"), ("slice", "occlusion")])
 def test_the_peak_lies_inside_the_lesion_and_with_random_weights_it_does_not(
     level: Level, method: Method, request: pytest.FixtureRequest
