@@ -78,7 +78,7 @@ def test_slices_become_a_volume_on_the_grid_of_their_series(tmp_path: Path) -> N
     image = nibabel.Nifti1Image.from_filename(tmp_path / "out" / record["case"] / "explanation.nii.gz")
     grid = read_series(series).grid
     assert image.shape == grid.shape
-    np.testing.assert_allclose(image.affine, grid.ras(), atol=1e-4)
+    np.testing.assert_allclose(np.asarray(image.affine), grid.ras(), atol=1e-4)
     heat = np.asarray(image.dataobj)
     assert heat.dtype == np.float32
     assert heat.max() in {0.0, 1.0}
