@@ -135,6 +135,11 @@ RULES: dict[str, Rule] = {
     "class_absent": _passed_over("Name its class, or leave it out of the data."),
     "class_not_wanted": _passed_over(),
     "unreadable_picture": _passed_over("Copy or export the picture again."),
+    # clinical values
+    "clinical_absent": _used("All of them count as missing."),
+    "clinical_not_given": _used("All of them count as missing."),
+    "clinical_level_unknown": _used("It counts as missing."),
+    "clinical_far": _used("Is it in another unit?"),
     # patients
     "same_patient_twice": _used("They are counted as one person."),
     "same_image_twice": _used("Name the persons in a table: data.patients."),

@@ -1,6 +1,7 @@
 """Classes from a table: CSV with a column that says what a row is about, and one that says its class."""
 
 import csv
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
@@ -26,23 +27,47 @@ def read_classes(path: Path, by: By, column: str) -> dict[str, str]:
     ConfigError
         The file can't be read, lacks a column, or gives one thing two classes.
     """
+    what = f"The table of classes {path}"
+    found: dict[str, str] = {}
+    for number, row in read_rows(path, what, (by, column)):
+        name = row[column]
+        # No id in the message: it may go into a log.
+        if name and found.setdefault(row[by], name) != name:
+            message = f"{what} has two classes for one {by}: line {number}."
+            raise ConfigError(message)
+    if not found:
+        message = f"{what} names no class in its column {column}."
+        raise ConfigError(message)
+    return found
+
+
+def read_rows(path: Path, what: str, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
+    """Yield the wanted columns of every row, without blanks around them, each with the number of its line.
+
+    Parameters
+    ----------
+    path
+        CSV with a head.
+    what
+        Names the table in messages.
+    columns
+        That are wanted; others are passed over.
+
+    Raises
+    ------
+    ConfigError
+        The file can't be read, or a row lacks a column.
+    """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             rows = list(csv.DictReader(file))
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        message = f"The table of classes {path} can't be read: {error}."
+        message = f"{what} can't be read: {error}."
         raise ConfigError(message) from error
-    found: dict[str, str] = {}
     for number, row in enumerate(rows, start=2):
-        if row.get(by) is None or row.get(column) is None:
-            message = f"The table of classes {path} needs the columns {by} and {column}: line {number}."
+        lacking = [name for name in columns if row.get(name) is None]
+        if lacking:
+            wanted = ", ".join(columns[:-1]) + f" and {columns[-1]}"
+            message = f"{what} needs the columns {wanted}: line {number} lacks {', '.join(lacking)}."
             raise ConfigError(message)
-        name = row[column].strip()
-        # No id in the message: it may go into a log.
-        if name and found.setdefault(row[by].strip(), name) != name:
-            message = f"The table of classes {path} has two classes for one {by}: line {number}."
-            raise ConfigError(message)
-    if not found:
-        message = f"The table of classes {path} names no class in its column {column}."
-        raise ConfigError(message)
-    return found
+        yield number, {name: row[name].strip() for name in columns}
