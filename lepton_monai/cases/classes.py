@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Literal
 
 from lepton_monai.cases.case import Case
+from lepton_monai.cases.clinical import ClinicalChoice, clinical_rows, row_key
 from lepton_monai.cases.collect import DataChoice, ImageChoice, LabelChoice, Source, collect
 from lepton_monai.core.errors import FileRefused, InputError
 from lepton_monai.core.findings import Finding
@@ -16,6 +17,7 @@ from lepton_monai.core.pseudonyms import Pseudonyms
 from lepton_monai.dicom import Series
 from lepton_monai.dicom.keyword import read_coded
 from lepton_monai.images.pictures import SUFFIXES
+from lepton_monai.labels.clinical import ClinicalRow
 from lepton_monai.labels.labelset import LabelSet
 from lepton_monai.labels.tables import By, read_classes
 
@@ -73,6 +75,8 @@ class ClassChoice:
         Where their classes come from.
     same_person
         From patient id (of a picture: its path below the root) to person, where a table joins them.
+    clinical
+        Values that go with the images; None: none.
     """
 
     root: Path
@@ -81,6 +85,7 @@ class ClassChoice:
     image: ImageChoice
     label: ClassLabels
     same_person: Mapping[str, str]
+    clinical: ClinicalChoice | None = None
 
     @property
     def by_patient(self) -> bool:
@@ -102,12 +107,15 @@ class Classified:
         Class id by pseudonym; empty where the voxels of a segment decide, slice by slice.
     findings
         Of cases that are left out, by pseudonym.
+    clinical
+        What is known of a case besides its image, by pseudonym.
     """
 
     cases: tuple[Case, ...]
     classes: tuple[str, ...]
     class_of: Mapping[str, int]
     findings: tuple[tuple[str, Finding], ...]
+    clinical: Mapping[str, ClinicalRow] = field(default_factory=dict)
 
 
 def collect_classified(
@@ -120,16 +128,17 @@ def collect_classified(
     InputError
         Nothing there makes a case, or there are fewer than two classes.
     ConfigError
-        The table can't be read.
+        A table can't be read.
     """
     if choice.level == "image":
         cases, findings = _pictures(choice, pseudonyms), []
     else:
         collection = collect(_series_choice(choice), pseudonyms, progress)
         cases, findings = list(collection.cases), list(collection.findings)
+    clinical = clinical_rows(cases, choice.clinical, choice.root) if choice.clinical else {}
     if choice.label.source == "segment":
         (name,) = choice.label.segments.names
-        return Classified(tuple(cases), (f"no {name}", name), {}, tuple(findings))
+        return Classified(tuple(cases), (f"no {name}", name), {}, tuple(findings), clinical)
     name_of = _naming(choice)
     named: dict[str, str] = {}
     for case in cases:
@@ -149,7 +158,7 @@ def collect_classified(
         raise InputError(message)
     class_of = {case: classes.index(name) for case, name in named.items() if name in classes}
     used = tuple(case for case in cases if case.pseudonym in class_of)
-    return Classified(used, classes, class_of, tuple(findings))
+    return Classified(used, classes, class_of, tuple(findings), clinical)
 
 
 def picture_files(root: Path, exclude: tuple[str, ...] = ()) -> list[Path]:
@@ -223,12 +232,4 @@ def _value(case: Case, choice: ClassChoice, table: Mapping[str, str]) -> str:
     if label.source == "folder":
         parts = file.relative_to(choice.root).parts
         return parts[0] if len(parts) > 1 else ""
-    if label.by == "file" or not isinstance(image, Series):
-        return table.get(file.relative_to(choice.root).as_posix(), "")
-    identity = image.identity
-    keys = {
-        "patient_id": identity.patient_id,
-        "study_uid": identity.study_uid,
-        "series_uid": identity.series_uid,
-    }
-    return table.get(keys[label.by], "")
+    return table.get(row_key(case, label.by, choice.root), "")

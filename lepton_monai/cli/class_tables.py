@@ -110,6 +110,7 @@ def evaluate_text(done: "ClassEvaluation", side: str = "") -> str:
     ]
     if done.position is not None:
         lines.append(f"AUROC of a slice's place alone, without its image: {done.position.text(3)}.")
+    lines += _parts_lines(done)
     lines = [f"{side} - {line}" if side else line for line in lines]
     drawn = (
         f"{figures.rows} samples of {figures.keys} {done.unit}s; intervals (95 %) are drawn by {done.unit}."
@@ -122,6 +123,17 @@ def evaluate_text(done: "ClassEvaluation", side: str = "") -> str:
     ]
     parts = [findings_text(done.findings), table(("truth", *done.classes), rows), "\n".join(lines), drawn]
     return "\n\n".join([*(part for part in parts if part), f"Figures are in {done.folder}."])
+
+
+def _parts_lines(done: "ClassEvaluation") -> list[str]:
+    """Return what image and values are worth alone, and how much better both together are."""
+    lines = []
+    for name, part in done.parts.items():
+        alone = "The image alone" if name == "image" else "The clinical values alone"
+        for figure, interval in part.figures.items():
+            gain = part.gains[figure].text(3)
+            lines.append(f"{alone}: {_TOLD[figure]} {interval.text(3)}; both together less it: {gain}.")
+    return lines
 
 
 def evaluate_document(done: "ClassEvaluation") -> dict[str, Any]:

@@ -295,6 +295,9 @@ def evaluate(
     default=0.0,
     help="Of a classifier: no decision where its probability is less.",
 )
+@click.option(
+    "--clinical", type=FOLDER, help="Of a classifier: the table of the new studies' clinical values."
+)
 @_with_network
 @_every_verb
 def predict(
@@ -303,6 +306,7 @@ def predict(
     out: Path,
     series: str | None,
     abstain_below: float,
+    clinical: Path | None,
     device: str,
     **common: Any,
 ) -> None:
@@ -319,6 +323,7 @@ def predict(
             pseudonyms=told.pseudonyms,
             series_uid=series,
             abstain_below=abstain_below,
+            clinical=clinical,
             device=device,
             progress=told.progress,
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from lepton_monai.cases.classes import ClassChoice, ClassLabels, ClassSource, Level
+from lepton_monai.cases.clinical import ClinicalChoice
 from lepton_monai.cases.collect import ImageChoice, Source
 from lepton_monai.cases.persons import read_persons
 from lepton_monai.config.schema import (
@@ -20,6 +21,7 @@ from lepton_monai.config.schema import (
     listed,
 )
 from lepton_monai.dicom.keyword import require_coded
+from lepton_monai.labels.clinical import ClinicalColumns
 from lepton_monai.labels.labelset import LabelClass, LabelSet
 from lepton_monai.labels.tables import By
 from lepton_monai.plans.classification import ClassificationPlan
@@ -85,6 +87,32 @@ class ClassLabelSection(Section):
         return self
 
 
+class ClinicalSection(Section):
+    """Which columns of a table go with the images."""
+
+    table: Path
+    by: By = "patient_id"
+    numbers: list[str] = Field(default_factory=list)
+    categories: list[str] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _whole(self) -> "ClinicalSection":
+        named = [self.by, *self.numbers, *self.categories]
+        if len(named) == 1:
+            message = "name at least one column of `numbers` or `categories`"
+            raise ValueError(message)
+        if len(set(named)) < len(named):
+            message = "a column is either `by`, or one of the `numbers`, or one of the `categories`, once"
+            raise ValueError(message)
+        return self
+
+    def choice(self) -> ClinicalChoice:
+        """Return where the values come from."""
+        return ClinicalChoice(
+            ClinicalColumns(self.by, tuple(self.numbers), tuple(self.categories)), self.table
+        )
+
+
 class ClassDataSection(Section):
     """What to read."""
 
@@ -92,6 +120,7 @@ class ClassDataSection(Section):
     level: Level
     images: dict[str, ImageSection] = Field(default_factory=dict)
     labels: ClassLabelSection
+    clinical: ClinicalSection | None = None
     patients: Path | None = None
     exclude: list[str] = Field(default_factory=list)
 
@@ -103,7 +132,9 @@ class ClassDataSection(Section):
         if self.level == "image" and (self.images or self.labels.source == "tag"):
             message = "pictures have neither `images` (series) nor DICOM tags"
             raise ValueError(message)
-        if self.level == "image" and self.labels.source == "table" and self.labels.by != "file":
+        by = [self.labels.by] if self.labels.source == "table" else []
+        by += [self.clinical.by] if self.clinical else []
+        if self.level == "image" and set(by) - {"file"}:
             message = "a table of pictures goes `by: file`"
             raise ValueError(message)
         if self.level != "image" and len(self.images) != 1:
@@ -133,7 +164,7 @@ class ClassifierSection(Section):
 
 
 _CHOSEN_ELSEWHERE = frozenset(
-    {"schema_version", "task", "classes", "source", "reasons", "name", "arguments", "seed"}
+    {"schema_version", "task", "classes", "source", "clinical", "reasons", "name", "arguments", "seed"}
     | {"weights", "weights_sha256"}
 )
 
@@ -171,6 +202,7 @@ class ClassificationConfig(Section):
             image=ImageChoice(name, image.modality, image.description, None),
             label=self._labels(),
             same_person=persons,
+            clinical=data.clinical.choice() if data.clinical else None,
         )
 
     def _labels(self) -> ClassLabels:

@@ -47,12 +47,14 @@ def remarks(row: ClinicalRow | None, plan: ClinicalPlan | None) -> list[Finding]
     if row is None:
         return [Finding("clinical_absent", "The table of clinical values has no row for it.")]
     unknown = [
-        Finding("clinical_level_unknown", f"Its `{one.name}` is none of {', '.join(one.levels)}.")
+        Finding("clinical_level_unknown", f"Its `{one.name}` is none that was seen in training.")
         for one in plan.categories
         if row.categories.get(one.name, one.levels[0]) not in one.levels
     ]
     far = [
-        Finding("clinical_far", f"Its `{one.name}` lies more than {FAR:g} deviations from the training's mean.")
+        Finding(
+            "clinical_far", f"Its `{one.name}` lies more than {FAR:g} deviations from the training's mean."
+        )
         for one in plan.numbers
         if abs(row.numbers.get(one.name, one.mean) - one.mean) > FAR * one.deviation
     ]

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -21,6 +21,8 @@ VALUES_A_CASE = 10_000
 """Drawn from each case for the percentiles."""
 
 Array = NDArray[np.float32]
+
+NO_VALUES: Array = np.empty(0, dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -64,6 +66,8 @@ class Sample:
         Class id; None: unknown.
     array
         float16 ``(x, y, z)``, or ``(x, y, channel)`` of a flat one, on the scale of the network.
+    values
+        Clinical values, encoded; empty where the network wants none.
     """
 
     case: str
@@ -72,6 +76,12 @@ class Sample:
     from_end_mm: float
     label: int | None
     array: NDArray[np.float16]
+    values: Array = field(default_factory=lambda: NO_VALUES)
+
+    def marks(self) -> tuple[str, ...]:
+        """Return what stands for label and values: a resumed training wants the same."""
+        values = (hashlib.sha256(self.values.tobytes()).hexdigest(),) if self.values.size else ()
+        return str(self.label), *values
 
 
 def read_source(case: Case, choice: ClassChoice) -> SourceImage | Finding:
@@ -122,7 +132,12 @@ def _digest(array: Array) -> str:
 
 
 def samples_of(
-    case: Case, source: SourceImage, plan: InputPlan, level: Level, label: int | None
+    case: Case,
+    source: SourceImage,
+    plan: InputPlan,
+    level: Level,
+    label: int | None,
+    values: Array = NO_VALUES,
 ) -> list[Sample]:
     """Bring an image to the network's size and scale: one sample, or one a slice.
 
@@ -136,11 +151,13 @@ def samples_of(
         At `slice` the class of each sample follows from the segment, where that was read.
     label
         Class id of the whole image; None: unknown.
+    values
+        Clinical values of the case, encoded.
     """
-    values = scaled(source.array, plan.scale)
+    array = scaled(source.array, plan.scale)
     if level != "slice":
-        return [Sample(case.pseudonym, case.patient, None, 0.0, label, _fed(values, source, plan))]
-    count = values.shape[2]
+        return [Sample(case.pseudonym, case.patient, None, 0.0, label, _fed(array, source, plan), values)]
+    count = array.shape[2]
     labels = source.present.astype(int).tolist() if len(source.present) else [None] * count
     return [
         Sample(
@@ -149,7 +166,8 @@ def samples_of(
             k,
             min(k, count - 1 - k) * source.spacing_mm[2],
             labels[k],
-            _fed(values[:, :, k : k + 1], source, plan),
+            _fed(array[:, :, k : k + 1], source, plan),
+            values,
         )
         for k in range(count)
     ]

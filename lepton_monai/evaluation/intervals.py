@@ -13,6 +13,7 @@ from lepton_monai.core.errors import InputError
 from lepton_monai.evaluation.classes import Labels, Metric
 
 Values = NDArray[np.float64]
+Rows = NDArray[np.integer[Any]]
 
 RESAMPLES = 2000
 
@@ -154,15 +155,50 @@ def metric_interval(
     them positive, against 94.9 % with BCa.
     """
     _require_rows(scores, labels, patients)
+    return _resampled(lambda rows: metric(scores[rows], labels[rows]), patients, seed)
+
+
+def metric_difference(
+    first: tuple[Metric, Values],
+    second: tuple[Metric, Values],
+    labels: Labels,
+    patients: Sequence[str],
+    seed: int = 0,
+) -> Interval:
+    """Return a figure of one set of scores less that of another, and its 95 % interval, paired by patient.
+
+    Parameters
+    ----------
+    first, second
+        A figure and the scores of the same samples: each has a threshold of its own.
+    labels, patients, seed
+        As `metric_interval` has them; a resample draws the same patients for both.
+
+    Raises
+    ------
+    InputError
+        As `metric_interval` raises it.
+    """
+    for _, scores in (first, second):
+        _require_rows(scores, labels, patients)
+
+    def difference(rows: Rows) -> float:
+        one, other = (metric(scores[rows], labels[rows]) for metric, scores in (first, second))
+        return one - other
+
+    return _resampled(difference, patients, seed)
+
+
+def _resampled(figure: Callable[[Rows], float], patients: Sequence[str], seed: int) -> Interval:
+    """Return a figure of all rows and its BCa interval; the rows of one patient are drawn together."""
     keys, patient = np.unique(np.asarray(patients), return_inverse=True)
     rows = np.split(np.argsort(patient, kind="stable"), np.cumsum(np.bincount(patient))[:-1])
-    value, n = metric(scores, labels), len(keys)
+    value, n = figure(np.arange(len(patient))), len(keys)
     if n < 2:
         return Interval(value, float("nan"), float("nan"), n, 0)
 
-    def of(drawn: NDArray[np.integer[Any]]) -> float:
-        chosen = np.concatenate([rows[one] for one in drawn])
-        return metric(scores[chosen], labels[chosen])
+    def of(drawn: Rows) -> float:
+        return figure(np.concatenate([rows[one] for one in drawn]))
 
     generator = np.random.default_rng(seed)
     resampled = np.array([of(generator.integers(n, size=n)) for _ in range(RESAMPLES)])

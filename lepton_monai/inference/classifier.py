@@ -11,14 +11,18 @@ from numpy.typing import NDArray
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 from safetensors.torch import load_file
+from torch.utils.data import default_collate
 
 from lepton_monai.cases.case import Case
 from lepton_monai.core.errors import InputError
 from lepton_monai.core.files import digest_of, write_json
+from lepton_monai.data.batch import Inputs, changed, joined
 from lepton_monai.data.class_sampler import network_input
+from lepton_monai.data.clinical import encoded
 from lepton_monai.data.inputs import Sample, SourceImage, samples_of
 from lepton_monai.evaluation.calibration import probabilities
-from lepton_monai.networks.classifiers import build_classifier
+from lepton_monai.labels.clinical import ClinicalRow
+from lepton_monai.networks.fusion import FusedClassifier, build_planned
 from lepton_monai.plans.classification import ClassificationPlan, read_classification
 from lepton_monai.plans.run import Run
 
@@ -46,6 +50,8 @@ class Decision:
         Expected calibration error on them; NaN is kept as null.
     at_limit
         The temperature lies at the end of what is tried: too few or too easy cases.
+    alone_thresholds
+        With clinical values, of class 1 where there are two: of the image alone, and of the values alone.
     """
 
     temperature: float = 1.0
@@ -54,6 +60,7 @@ class Decision:
     ece_before: float | None = None
     ece_after: float | None = None
     at_limit: bool = False
+    alone_thresholds: tuple[float, ...] = ()
 
 
 def write_decision(run: Run, decision: Decision) -> None:
@@ -99,6 +106,9 @@ class Answer:
         Of each class, calibrated.
     uncalibrated
         The same without temperature.
+    alone
+        Uncalibrated probabilities ``(2, classes)`` of the image alone and of its clinical values alone;
+        ``(0, classes)`` of a model without such values.
     """
 
     case: str
@@ -108,6 +118,7 @@ class Answer:
     label: int | None
     probabilities: NDArray[np.float64]
     uncalibrated: NDArray[np.float64]
+    alone: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -128,8 +139,27 @@ class Classifier:
         """Of the probability of class 1: the mean of the members'."""
         return float(np.mean([member.decision.threshold for member in self.members]))
 
-    def predict(self, case: Case, source: SourceImage, label: int | None = None) -> list[Answer]:
+    @property
+    def alone_thresholds(self) -> tuple[float, ...]:
+        """Of image and values alone: the means of the members'."""
+        found = [member.decision.alone_thresholds or (0.5, 0.5) for member in self.members]
+        return tuple(float(one) for one in np.mean(found, axis=0))
+
+    def predict(
+        self,
+        case: Case,
+        source: SourceImage,
+        label: int | None = None,
+        clinical: ClinicalRow | None = None,
+    ) -> list[Answer]:
         """Classify an image, or each of its slices.
+
+        Parameters
+        ----------
+        case, source, label
+            Whose image, the image, and what is known of its class.
+        clinical
+            What is known of it besides, where the model wants to know; None: nothing.
 
         Raises
         ------
@@ -143,13 +173,16 @@ class Classifier:
         calibrated, plain = [], []
         samples: list[Sample] = []
         for member in self.members:
-            samples = samples_of(case, source, member.plan.input, member.plan.source.level, label)
-            logits = logits_of(member.network, samples, member.plan, self.device)
-            calibrated.append(probabilities(logits, member.decision.temperature))
-            plain.append(probabilities(logits))
+            plan, values = member.plan, encoded(clinical, member.plan.clinical)
+            samples = samples_of(case, source, plan.input, plan.source.level, label, values)
+            heads = heads_of(member.network, samples, plan, self.device)
+            calibrated.append(probabilities(heads[0], member.decision.temperature))
+            plain.append(np.stack([probabilities(logits) for logits in heads], axis=1))
         rows = zip(samples, np.mean(calibrated, axis=0), np.mean(plain, axis=0), strict=True)
         return [
-            Answer(one.case, one.patient, one.slice_number, one.from_end_mm, one.label, found, raw)
+            Answer(
+                one.case, one.patient, one.slice_number, one.from_end_mm, one.label, found, raw[0], raw[1:]
+            )
             for one, found, raw in rows
         ]
 
@@ -158,13 +191,29 @@ def logits_of(
     network: torch.nn.Module, samples: Sequence[Sample], plan: ClassificationPlan, device: torch.device
 ) -> Logits:
     """Return logits ``(n, classes)`` of a network in evaluation mode."""
+    return heads_of(network, samples, plan, device)[0]
+
+
+def heads_of(
+    network: torch.nn.Module, samples: Sequence[Sample], plan: ClassificationPlan, device: torch.device
+) -> Logits:
+    """Return logits ``(heads, n, classes)`` of a network in evaluation mode: the first head decides.
+
+    With clinical values the others are of the image alone, and of the values alone.
+    """
     found = []
     with torch.inference_mode():
         for start in range(0, len(samples), BATCH):
-            arrays = [one.array.astype(np.float32)[None] for one in samples[start : start + BATCH]]
-            images = [network_input(torch.from_numpy(one), is_flat=plan.input.is_flat) for one in arrays]
-            found.append(network(torch.stack(images).to(device)).double().cpu().numpy())
-    return np.concatenate(found)
+            fed = [_fed(one, plan) for one in samples[start : start + BATCH]]
+            inputs = changed(default_collate(fed), lambda tensor: tensor.to(device))
+            heads = network.heads(inputs) if isinstance(network, FusedClassifier) else (network(inputs),)
+            found.append(torch.stack(heads).double().cpu().numpy())
+    return np.concatenate(found, axis=1)
+
+
+def _fed(sample: Sample, plan: ClassificationPlan) -> Inputs:
+    image = torch.from_numpy(sample.array.astype(np.float32)[None])
+    return joined(network_input(image, is_flat=plan.input.is_flat), torch.from_numpy(sample.values))
 
 
 def load_classifier(runs: Sequence[Run], device: torch.device) -> Classifier:
@@ -177,7 +226,7 @@ def load_classifier(runs: Sequence[Run], device: torch.device) -> Classifier:
         different tasks.
     """
     members = tuple(_member(run, device) for run in runs)
-    if len({(member.plan.classes, member.plan.source.level) for member in members}) > 1:
+    if len({_task_of(member.plan) for member in members}) > 1:
         message = f"The folds of {runs[0].folder.parent} are of different tasks."
         raise InputError(message)
     digests = [digest_of(run.weights_path()) for run in runs]
@@ -186,9 +235,13 @@ def load_classifier(runs: Sequence[Run], device: torch.device) -> Classifier:
     return Classifier(members, device, digest)
 
 
+def _task_of(plan: ClassificationPlan) -> tuple[object, ...]:
+    return plan.classes, plan.source.level, plan.clinical and plan.clinical.columns
+
+
 def _member(run: Run, device: torch.device) -> ClassMember:
     plan = read_classification(run.plan_path)
-    network = build_classifier(plan.network, plan.input, len(plan.classes))
+    network = build_planned(plan)
     path = run.weights_path()
     try:
         network.load_state_dict(load_file(path))

@@ -1,5 +1,7 @@
 """A classifier of an image and clinical values together, and of each alone."""
 
+from collections.abc import Sequence
+
 import torch
 
 from lepton_monai.networks.classifiers import build_classifier
@@ -38,16 +40,12 @@ class FusedClassifier(torch.nn.Module):
         self.of_image = torch.nn.Linear(features, outputs)
         self.of_values = torch.nn.Linear(HIDDEN, outputs)
 
-    def forward(
-        self, inputs: tuple[torch.Tensor, torch.Tensor]
-    ) -> torch.Tensor | tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def forward(self, inputs: Sequence[torch.Tensor]) -> torch.Tensor | tuple[torch.Tensor, ...]:
         """Return the logits ``(n, outputs)`` of both together; in training those of `heads`."""
         found = self.heads(inputs)
         return found if self.training else found[0]
 
-    def heads(
-        self, inputs: tuple[torch.Tensor, torch.Tensor]
-    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+    def heads(self, inputs: Sequence[torch.Tensor]) -> tuple[torch.Tensor, ...]:
         """Return the logits of both together, of the image alone, and of the values alone.
 
         Parameters

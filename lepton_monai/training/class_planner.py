@@ -1,7 +1,7 @@
 """From what the training images look like, the machine and the weights to a plan of a classification."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -13,6 +13,7 @@ from lepton_monai.plans.classification import (
     ClassificationPlan,
     ClassifierPlan,
     ClassTrainingPlan,
+    ClinicalPlan,
     InputPlan,
     ScalePlan,
     SourcePlan,
@@ -41,11 +42,16 @@ PRETRAINED_RATE = 0.1
 
 @dataclass(frozen=True)
 class ClassTask:
-    """What the plan is for: classes with their counts in the training set, and the source of the images."""
+    """What the plan is for: classes with their counts in the training set, and the source of the images.
+
+    With clinical values also their scale, and the reasons for it.
+    """
 
     classes: tuple[str, ...]
     counts: tuple[int, ...]
     source: SourcePlan
+    clinical: ClinicalPlan | None = None
+    clinical_reasons: Mapping[str, str] = field(default_factory=dict)
 
 
 def draft_classification(
@@ -73,6 +79,7 @@ def draft_classification(
         input=InputPlan(size=size, spacing_mm=spacing, channels=channels, scale=scale),
         network=ClassifierPlan(name=network),
         training=_training(task, weights, options, pretrained=pretrained),
+        clinical=task.clinical,
         reasons={
             "input.size": why_size,
             "input.scale": why_scale,
@@ -82,6 +89,7 @@ def draft_classification(
             "training.pretrained_rate": "a tenth for what came from other weights; all is new without",
             "training.average_decay": "follows the last tenth of the steps",
             "training.augmentation": "small turns, zooms and shifts: a class doesn't depend on them",
+            **task.clinical_reasons,
             **dict(options.origins),
         },
     )

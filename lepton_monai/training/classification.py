@@ -11,7 +11,7 @@ import torch
 
 from lepton_monai.data.class_sampler import ImageDataset
 from lepton_monai.data.inputs import Sample
-from lepton_monai.networks.classifiers import build_classifier
+from lepton_monai.networks.fusion import build_planned
 from lepton_monai.plans.classification import ClassificationPlan
 from lepton_monai.plans.options import PlanOptions
 from lepton_monai.plans.plan import Precision, with_values
@@ -45,19 +45,29 @@ def classification_training(
         Names of parameters that came from other weights.
     """
     if network is None:
-        network = build_classifier(plan.network, plan.input, len(plan.classes))
+        network = build_planned(plan)
     weights = torch.tensor(plan.training.class_weights, device=device)
     loss = partial(class_loss, weights=weights, smoothing=plan.training.label_smoothing)
     return Training(plan, device, network, loss, pretrained)
 
 
 def class_loss(
-    logits: torch.Tensor, target: torch.Tensor, *, weights: torch.Tensor, smoothing: float
+    outputs: torch.Tensor | tuple[torch.Tensor, ...],
+    target: torch.Tensor,
+    *,
+    weights: torch.Tensor,
+    smoothing: float,
 ) -> torch.Tensor:
-    """Return the weighted cross-entropy of logits with shares of classes ``(n, classes)``."""
-    return torch.nn.functional.cross_entropy(
-        logits.float(), target, weight=weights, label_smoothing=smoothing
-    )
+    """Return the weighted cross-entropy of logits ``(n, classes)`` with shares of classes.
+
+    Of several heads the mean of theirs.
+    """
+    heads = (outputs,) if isinstance(outputs, torch.Tensor) else outputs
+    losses = [
+        torch.nn.functional.cross_entropy(one.float(), target, weight=weights, label_smoothing=smoothing)
+        for one in heads
+    ]
+    return torch.stack(losses).mean()
 
 
 def images_of(samples: Sequence[Sample], plan: ClassificationPlan) -> Source:
@@ -93,8 +103,8 @@ def settle_norms(training: Training, source: Source, feeding: Feeding) -> None:
         norm.train()
     first = max(0, training.plan.training.steps - SETTLING_STEPS)
     with torch.no_grad():
-        for image, _ in batches(source, replace(feeding, workers=0), first):
-            training.average(image)
+        for inputs, _ in batches(source, replace(feeding, workers=0), first):
+            training.average(inputs)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()
@@ -166,7 +176,7 @@ def _seconds_a_step(plan: ClassificationPlan, samples: Sequence[Sample], feeding
         training = classification_training(short, feeding.device)
         times = [time.perf_counter()]
         source = images_of(samples, short)
-        for image, label in islice(batches(source, replace(feeding, workers=0)), MEASURED_STEPS + 1):
-            training.advance(image, label)
+        for inputs, label in islice(batches(source, replace(feeding, workers=0)), MEASURED_STEPS + 1):
+            training.advance(inputs, label)
             times.append(time.perf_counter())
     return float(np.min(np.diff(times)[1:]))

@@ -12,6 +12,9 @@ from lepton_monai.plans.classification import CategoryPlan, ClinicalPlan, Number
 DROPOUT = 0.1
 """How often a training sample goes without its values."""
 
+MOST_LEVELS = 20
+"""Of a category; more are a free text, or an id, that a plan must not hold."""
+
 FEATURES = 32
 """Of the image: many enough for a class, few enough that some clinical values aren't lost among them."""
 
@@ -31,20 +34,24 @@ def plan_clinical(
     Raises
     ------
     InputError
-        A column holds nothing for the training.
+        A column holds nothing for the training, or a category too many levels.
     """
     reasons = {}
     numbers, categories = [], []
     for name in columns.numbers:
         values = np.array([row.numbers[name] for row in rows if row is not None and name in row.numbers])
         reasons[f"clinical.numbers.{name}"] = _counted(len(values), len(rows), name, columns)
-        deviation = _rounded(float(values.std())) or 1.0
+        deviation = _rounded(float(values.std())) if np.ptp(values) else 1.0
         numbers.append(NumberPlan(name, _rounded(float(values.mean())), deviation))
     for name in columns.categories:
-        counts = Counter(
-            row.categories[name] for row in rows if row is not None and name in row.categories
-        )
+        counts = Counter(row.categories[name] for row in rows if row is not None and name in row.categories)
         said = _counted(counts.total(), len(rows), name, columns)
+        if len(counts) > MOST_LEVELS:
+            message = (
+                f"The clinical category `{name}` has {len(counts)} levels in {len(rows)} rows, at most "
+                f"{MOST_LEVELS} make sense: is it a text, an id, or one of the `numbers`?"
+            )
+            raise InputError(message)
         levels = ", ".join(f"{level} {count}" for level, count in sorted(counts.items()))
         reasons[f"clinical.categories.{name}"] = f"{said}: {levels}"
         categories.append(CategoryPlan(name, tuple(sorted(counts))))

@@ -8,7 +8,8 @@ import torch
 from lepton_monai.config.classification import ClassifierSection
 from lepton_monai.core.errors import ConfigError
 from lepton_monai.core.files import digest_of
-from lepton_monai.networks.classifiers import CLASSIFIERS, build_classifier
+from lepton_monai.networks.classifiers import CLASSIFIERS
+from lepton_monai.networks.fusion import build_planned
 from lepton_monai.networks.known import find_known, known_weights
 from lepton_monai.networks.transfer import LoadReport, load_weights, turn_kernels
 from lepton_monai.networks.weights import read_weights, weights_file
@@ -87,7 +88,7 @@ def started(
         raise ConfigError(message)
     if path is None:
         return classification_training(plan, device), None
-    network = build_classifier(plan.network, plan.input, len(plan.classes))
+    network = build_planned(plan)
     weights = read_weights(path)
     known = known_weights().get(section.weights or "")
     if known is not None:

@@ -2,8 +2,8 @@
 
 import csv
 import io
-from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -18,14 +18,39 @@ from lepton_monai.core.files import write_json, write_text
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
+from lepton_monai.data.clinical import remarks
 from lepton_monai.data.inputs import read_source
-from lepton_monai.evaluation.classes import decide
+from lepton_monai.evaluation.classes import Labels, decide
 from lepton_monai.evaluation.classification import ClassFigures, class_figures, position_baseline
 from lepton_monai.evaluation.intervals import Interval
+from lepton_monai.evaluation.parts import Judged, figures_alone, paired_figures
 from lepton_monai.inference.classifier import Answer, Classifier, load_classifier
 from lepton_monai.plans.run import Run, open_runs, read_split
 from lepton_monai.training.devices import choose_device
+from lepton_monai.verbs.class_preparing import require_same_clinical
 from lepton_monai.verbs.evaluate import Side
+
+PARTS = ("image", "values")
+"""In the order of `Answer.alone`."""
+
+
+@dataclass(frozen=True)
+class PartEvaluation:
+    """The image alone, or its clinical values alone.
+
+    Parameters
+    ----------
+    threshold
+        Of class 1 where there are two, chosen for this part.
+    figures
+        Of this part.
+    gains
+        Figures of both together less this part's, paired by patient: above 0 both are better.
+    """
+
+    threshold: float
+    figures: dict[str, Interval]
+    gains: dict[str, Interval]
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,9 +72,11 @@ class ClassEvaluation:
     answers
         Sample by sample.
     findings
-        Of cases that are left out, by pseudonym.
+        Of cases that are left out, or remarks, by pseudonym.
     folder
         Where the figures are kept.
+    parts
+        Of a model with clinical values: `image` and `values`, each alone.
     """
 
     classes: tuple[str, ...]
@@ -60,6 +87,7 @@ class ClassEvaluation:
     answers: tuple[Answer, ...]
     findings: tuple[tuple[str, Finding], ...]
     folder: Path
+    parts: Mapping[str, PartEvaluation] = field(default_factory=dict)
 
 
 def evaluate_classifier(
@@ -100,11 +128,15 @@ def evaluate_classifier(
         return done[0]
     answers = [answer for one in done for answer in one.answers]
     findings = [finding for one in done for finding in one.findings]
-    threshold = float(np.mean([one.threshold for one in done]))
+    thresholds = np.mean([(one.threshold, *_alone(one)) for one in done], axis=0).tolist()
     folder = Run(run_folder).evaluation_folder(side)
     return _judged(
-        answers, findings, done[0].classes, unit=done[0].unit, threshold=threshold, folder=folder
+        answers, findings, done[0].classes, unit=done[0].unit, thresholds=thresholds, folder=folder
     )
+
+
+def _alone(done: ClassEvaluation) -> list[float]:
+    return [one.threshold for one in done.parts.values()]
 
 
 def _evaluated(
@@ -174,6 +206,7 @@ def evaluate_classified(
         known, held = (", ".join(names) for names in (model.plan.classes, classified.classes))
         message = f"The model knows {known}; the data hold {held}."
         raise InputError(message)
+    require_same_clinical(model.plan, choice)
     answers: list[Answer] = []
     findings: list[tuple[str, Finding]] = []
     for case in progress.track(cases, "classifying", len(cases)):
@@ -184,15 +217,16 @@ def evaluate_classified(
             message = "The image was trained on, under whatever name."
             findings.append((case.pseudonym, Finding("training_data_in_test", message)))
         else:
-            answers += model.predict(case, source, classified.class_of.get(case.pseudonym))
+            known_of = classified.clinical.get(case.pseudonym)
+            findings += [(case.pseudonym, one) for one in remarks(known_of, model.plan.clinical)]
+            answers += model.predict(case, source, classified.class_of.get(case.pseudonym), known_of)
     if not answers:
         reasons = "; ".join(f"{name}: {finding.sentence()}" for name, finding in findings)
         message = f"No case can be evaluated: {reasons}"
         raise InputError(message)
     unit = "patient" if choice.by_patient else "image"
-    return _judged(
-        answers, findings, model.plan.classes, unit=unit, threshold=model.threshold, folder=folder
-    )
+    thresholds = (model.threshold, *model.alone_thresholds)
+    return _judged(answers, findings, model.plan.classes, unit=unit, thresholds=thresholds, folder=folder)
 
 
 def _judged(
@@ -201,13 +235,16 @@ def _judged(
     classes: tuple[str, ...],
     *,
     unit: str,
-    threshold: float,
+    thresholds: Sequence[float],
     folder: Path,
 ) -> ClassEvaluation:
+    """Judge answers; the first threshold is of the model, the others of its parts alone."""
+    threshold = thresholds[0]
     labels = np.array([-1 if one.label is None else one.label for one in answers])
     keys = [one.patient for one in answers]
+    both = Judged(np.stack([one.probabilities for one in answers]), threshold)
     figures = class_figures(
-        np.stack([one.probabilities for one in answers]),
+        both.probabilities,
         np.stack([one.uncalibrated for one in answers]),
         labels,
         keys,
@@ -224,14 +261,36 @@ def _judged(
         answers=tuple(answers),
         findings=tuple(findings),
         folder=folder,
+        parts=_parts(answers, both, labels, keys, thresholds[1:]),
     )
     write_text(folder / "cases.csv", answers_csv(answers, classes, threshold, abstain_below=0.0))
     write_json(folder / "metrics.json", evaluation_content(done))
     return done
 
 
+def _parts(
+    answers: Sequence[Answer],
+    both: Judged,
+    labels: Labels,
+    keys: Sequence[str],
+    thresholds: Sequence[float],
+) -> dict[str, PartEvaluation]:
+    """Judge image and values alone, where the model has both."""
+    found = np.stack([one.alone for one in answers], axis=1)  # (parts, n, classes)
+    parts = {}
+    for name, probabilities, threshold in zip(PARTS, found, thresholds, strict=False):
+        one = Judged(probabilities, threshold)
+        gains = paired_figures(both, one, labels, keys)
+        parts[name] = PartEvaluation(threshold, figures_alone(one, labels, keys), gains)
+    return parts
+
+
 def evaluation_content(done: ClassEvaluation) -> dict[str, Any]:
     """Return the figures as `metrics.json` keeps them."""
+    told = [
+        ({"case": name, "code": one.code, "message": one.sentence()}, one.action == "used")
+        for name, one in done.findings
+    ]
     return {
         "schema_version": 1,
         "task": "classification",
@@ -243,10 +302,9 @@ def evaluation_content(done: ClassEvaluation) -> dict[str, Any]:
         "figures": {name: asdict(interval) for name, interval in done.figures.figures.items()},
         "auroc_of_slice_position": done.position and asdict(done.position),
         "confusion": done.figures.confusion.tolist(),
-        "left_out": [
-            {"case": name, "code": finding.code, "message": finding.sentence()}
-            for name, finding in done.findings
-        ],
+        "alone": {name: asdict(part) for name, part in done.parts.items()},
+        "left_out": [entry for entry, is_used in told if not is_used],
+        "remarks": [entry for entry, is_used in told if is_used],
     }
 
 

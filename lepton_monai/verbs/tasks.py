@@ -71,12 +71,13 @@ def predict(
     paths = (Path(model), Path(folder), Path(out))
     if open_runs(paths[0])[0].task == CLASSIFICATION:
         return predict_classifier(*paths, **options)
-    return segmentation_predict.predict(*paths, **_without(options, "abstain_below"))
+    return segmentation_predict.predict(*paths, **_without(options, "abstain_below", "clinical"))
 
 
-def _without(options: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return the options without one that this task doesn't have; where it was given, say so."""
-    if options.get(name):
-        message = f"--{name.replace('_', '-')} is of another task."
-        raise ConfigError(message)
-    return {key: value for key, value in options.items() if key != name}
+def _without(options: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Return the options without those that this task doesn't have; where one was given, say so."""
+    for name in names:
+        if options.get(name):
+            message = f"--{name.replace('_', '-')} is of another task."
+            raise ConfigError(message)
+    return {key: value for key, value in options.items() if key not in names}

@@ -20,7 +20,7 @@ from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
 from lepton_monai.data.inputs import Sample
 from lepton_monai.evaluation.calibration import fit_temperature, probabilities
 from lepton_monai.evaluation.operating import best_threshold
-from lepton_monai.inference.classifier import Decision, load_classifier, logits_of, write_decision
+from lepton_monai.inference.classifier import Decision, heads_of, load_classifier, write_decision
 from lepton_monai.plans.classification import ClassificationPlan, classification_text, read_classification
 from lepton_monai.plans.run import Run, write_key, write_split
 from lepton_monai.training.checkpoint import write_checkpoint, write_final
@@ -32,7 +32,13 @@ from lepton_monai.training.ranks import this_rank
 from lepton_monai.training.seeds import deterministic, seeded
 from lepton_monai.training.training import Training
 from lepton_monai.verbs.claiming import new_run, resumed_run
-from lepton_monai.verbs.class_preparing import ReadSide, measured_sources, read_side, task_of
+from lepton_monai.verbs.class_preparing import (
+    ReadSide,
+    measured_sources,
+    read_side,
+    require_same_clinical,
+    task_of,
+)
 from lepton_monai.verbs.class_starting import resumed, started, with_start
 from lepton_monai.verbs.evaluate_classifier import ClassEvaluation, evaluate_classified
 from lepton_monai.verbs.records import write_environment, write_log
@@ -211,10 +217,11 @@ def _prepare(
             f"{', '.join(classified.classes)}."
         )
         raise ConfigError(message)
-    training = read_side(split.train, choice, classified, plan.input, progress)
+    require_same_clinical(plan, choice)
+    training = read_side(split.train, choice, classified, plan, progress)
     _require_classes(training.samples, plan)
     trained = frozenset(training.digests.values())
-    validation = read_side(split.validation, choice, classified, plan.input, progress, trained)
+    validation = read_side(split.validation, choice, classified, plan, progress, trained)
     if given is None:
         left = config.train.minutes * 60 * (1 - RESERVE) - (time.perf_counter() - began)
         plan = with_clock(plan, training.samples, feeding, config.plan_options(), left)
@@ -240,11 +247,11 @@ def _prepare(
 
 
 def _read_of(*sides: ReadSide) -> dict[str, list[str]]:
-    """Return digest and classes of every case, by pseudonym: a resumed training wants the same."""
+    """Return digest, classes and values of every case, by pseudonym: a resumed training wants the same."""
     read = {name: [digest] for side in sides for name, digest in side.digests.items()}
     for side in sides:
         for sample in side.samples:
-            read[sample.case].append(str(sample.label))
+            read[sample.case] += sample.marks()
     return read
 
 
@@ -293,11 +300,12 @@ def _decided(
     if not known:
         return Decision()
     with deterministic(plan.training.threads):
-        logits = logits_of(training.average.eval(), known, plan, feeding.device)
+        heads = heads_of(training.average.eval(), known, plan, feeding.device)
     labels = np.array([one.label for one in known])
-    found = fit_temperature(logits, labels)
-    scores = probabilities(logits, found.temperature)
-    threshold = best_threshold(scores[:, 1], labels) if len(plan.classes) == 2 else 0.5
+    found = fit_temperature(heads[0], labels)
+    scores = [probabilities(heads[0], found.temperature), *(probabilities(one) for one in heads[1:])]
+    two = len(plan.classes) == 2
+    threshold, *alone = (best_threshold(one[:, 1], labels) if two else 0.5 for one in scores)
     return Decision(
         temperature=found.temperature,
         threshold=threshold,
@@ -305,6 +313,7 @@ def _decided(
         ece_before=found.ece_before,
         ece_after=found.ece_after,
         at_limit=found.at_limit,
+        alone_thresholds=tuple(alone),
     )
 
 

@@ -30,7 +30,7 @@ def test_an_empty_cell_is_a_missing_value_and_other_columns_are_passed_over(tmp_
         ("patient_id,age,psa\nA,1,2\n", "needs the columns patient_id, age, psa and sex: line 2 lacks sex"),
         ("patient_id,age,psa,sex\nA,1,2,f\nB,1\n", "line 3 lacks psa, sex"),
         ("patient_id,age,psa,sex\nA,1,2,f\nB,old,2,f\n", "line 3: `age` is no number"),
-        ("patient_id,age,psa,sex\nA,1,\"2,5\",f\n", "line 2: `psa` is no number.*a point"),
+        ('patient_id,age,psa,sex\nA,1,"2,5",f\n', "line 2: `psa` is no number.*a point"),
         ("patient_id,age,psa,sex\nA,nan,2,f\n", "line 2: `age` is no number"),
         ("patient_id,age,psa,sex\nA,1,inf,f\n", "line 2: `psa` is no number"),
         ("patient_id,age,psa,sex\nA,1,2,f\nA,1,3,f\n", "two rows that differ for one patient_id: line 3"),
