@@ -9,6 +9,7 @@ from lepton_monai.core.errors import PartlyDoneError
 if TYPE_CHECKING:  # each verb's own command imports it; the others shall not pay for it
     from lepton_monai.plans.classification import ClassificationPlan
     from lepton_monai.verbs.check_classifier import ClassCheckReport
+    from lepton_monai.verbs.compare_classifiers import ClassComparison
     from lepton_monai.verbs.evaluate_classifier import ClassEvaluation
     from lepton_monai.verbs.predict_classifier import ClassPredictReport
     from lepton_monai.verbs.train_classifier import ClassTrainReport
@@ -143,6 +144,31 @@ def evaluate_document(done: "ClassEvaluation") -> dict[str, Any]:
 
     content: dict[str, Any] = without_nan(evaluation_content(done))
     return content | {"folder": str(done.folder)}
+
+
+def compare_text(done: "ClassComparison") -> str:
+    """Return both runs, and by how much the first is better."""
+    both = [evaluate_text(one) for one in (done.first, done.second)]
+    lines = [
+        f"{_TOLD[name]}, the first less the second: {interval.text(3)}."
+        for name, interval in done.differences.items()
+    ]
+    paired = f"Paired by {done.first.unit} on {done.samples} samples:"
+    return "\n\n".join([*both, paired, "\n".join(lines)])
+
+
+def compare_document(done: "ClassComparison") -> dict[str, Any]:
+    """Return both runs and their differences as one document."""
+    from lepton_monai.core.files import without_nan
+
+    differences = {name: asdict(interval) for name, interval in done.differences.items()}
+    return {
+        "schema_version": 1,
+        "first": evaluate_document(done.first),
+        "second": evaluate_document(done.second),
+        "samples_of_both": done.samples,
+        "first_less_second": without_nan(differences),
+    }
 
 
 def predict_text(done: "ClassPredictReport") -> str:

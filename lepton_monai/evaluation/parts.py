@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from dataclasses import dataclass
 
-from lepton_monai.evaluation.classes import Labels, Scores, metrics_of
+from lepton_monai.evaluation.classes import Labels, Metric, Scores, metrics_of
 from lepton_monai.evaluation.intervals import Interval, metric_difference, metric_interval
 
 COMPARED = ("auroc", "balanced_accuracy")
@@ -25,16 +25,16 @@ class Judged:
     probabilities: Scores
     threshold: float
 
-    @property
-    def scores(self) -> Scores:
-        """As the figures take them."""
-        return self.probabilities[:, 1] if self.probabilities.shape[1] == 2 else self.probabilities
+    def figure(self, name: str) -> tuple[Metric, Scores]:
+        """Return a figure by its name, and the scores as it takes them."""
+        classes = self.probabilities.shape[1]
+        scores = self.probabilities[:, 1] if classes == 2 else self.probabilities
+        return metrics_of(classes, self.threshold)[name], scores
 
 
 def figures_alone(one: Judged, labels: Labels, keys: Sequence[str]) -> dict[str, Interval]:
     """Return the figures of one part by itself."""
-    metrics = metrics_of(one.probabilities.shape[1], one.threshold)
-    return {name: metric_interval(metrics[name], one.scores, labels, keys) for name in COMPARED}
+    return {name: metric_interval(*one.figure(name), labels, keys) for name in COMPARED}
 
 
 def paired_figures(
@@ -49,8 +49,6 @@ def paired_figures(
     labels, keys
         ``(n,)`` class ids, and whose the samples are.
     """
-    both = [(metrics_of(one.probabilities.shape[1], one.threshold), one.scores) for one in (first, second)]
     return {
-        name: metric_difference(*((metrics[name], scores) for metrics, scores in both), labels, keys)
-        for name in COMPARED
+        name: metric_difference(first.figure(name), second.figure(name), labels, keys) for name in COMPARED
     }

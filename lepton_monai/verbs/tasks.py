@@ -5,7 +5,7 @@ from typing import Any
 
 from lepton_monai.config.classification import ClassificationConfig
 from lepton_monai.config.load import AnyConfig
-from lepton_monai.core.errors import ConfigError
+from lepton_monai.core.errors import ConfigError, InputError
 from lepton_monai.plans.classification import ClassificationPlan
 from lepton_monai.plans.plan import Plan
 from lepton_monai.plans.run import CLASSIFICATION, open_runs
@@ -15,7 +15,8 @@ from lepton_monai.verbs import predict as segmentation_predict
 from lepton_monai.verbs import train as segmentation_train
 from lepton_monai.verbs.check import CheckReport
 from lepton_monai.verbs.check_classifier import ClassCheckReport, check_classifier
-from lepton_monai.verbs.evaluate import Evaluation
+from lepton_monai.verbs.compare_classifiers import ClassComparison, compare_classifiers
+from lepton_monai.verbs.evaluate import Comparison, Evaluation
 from lepton_monai.verbs.evaluate_classifier import ClassEvaluation, evaluate_classifier
 from lepton_monai.verbs.predict import PredictReport
 from lepton_monai.verbs.predict_classifier import ClassPredictReport, predict_classifier
@@ -56,6 +57,23 @@ def evaluate(run_folder: str | Path, **options: Any) -> Evaluation | ClassEvalua
     if open_runs(folder)[0].task == CLASSIFICATION:
         return evaluate_classifier(folder, **options)
     return segmentation_evaluate.evaluate(folder, **options)
+
+
+def compare(first: Path, second: Path, **options: Any) -> Comparison | ClassComparison:
+    """Evaluate two runs of one task on the same patients, and pair them: see the `compare` of the task.
+
+    Raises
+    ------
+    InputError
+        The runs are of different tasks.
+    """
+    tasks = [open_runs(folder)[0].task for folder in (first, second)]
+    if tasks[0] != tasks[1]:
+        message = f"{first} is of the task {tasks[0]}, {second} of {tasks[1]}: they can't be paired."
+        raise InputError(message)
+    if tasks[0] == CLASSIFICATION:
+        return compare_classifiers(first, second, **options)
+    return segmentation_evaluate.compare(first, second, **options)
 
 
 def predict(

@@ -84,12 +84,12 @@ def test_an_image_comes_with_its_values_and_alone_without_any() -> None:
 
 
 def test_all_values_are_missing_as_often_as_the_plan_says() -> None:
-    dataset = ImageDataset(_samples(), _plan(0.3, steps=200))
+    dataset = ImageDataset(_samples(), _plan(0.3, steps=100))
     missing = torch.from_numpy(encoded(None, PLAN))
-    dropped = [torch.equal(dataset[at][0][1], missing) for at in range(800)]
-    # Three deviations of a binomial of 800 draws.
-    assert np.mean(dropped) == pytest.approx(0.3, abs=0.05)
-    assert dropped == [torch.equal(dataset[at][0][1], missing) for at in range(800)]
+    dropped = [torch.equal(dataset[at][0][1], missing) for at in range(400)]
+    # Three deviations of a binomial of 400 draws.
+    assert np.mean(dropped) == pytest.approx(0.3, abs=0.07)
+    assert dropped[:40] == [torch.equal(dataset[at][0][1], missing) for at in range(40)]
 
 
 def test_values_are_mixed_as_their_images_are() -> None:

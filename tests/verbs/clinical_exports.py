@@ -1,4 +1,4 @@
-"""A tiny task with clinical values: a ball in a CT, an age and a sex, and a class that needs them."""
+"""A tiny task with clinical values: a ball in a CT, an age and a sex."""
 
 import csv
 from pathlib import Path
@@ -44,7 +44,7 @@ def write_patients(root: Path) -> Rows:
         stored = 500 + (200 + 300 * bright) * ball + generator.normal(0, 10, shape)
         tiny_ct(root / "images" / who.patient_id, stored=stored.astype(np.uint16), who=who)
         rows[who.patient_id] = (f"{40 + 30 * old + number / 10:.1f}", "fm"[number % 3 % 2])
-        labels.append((who.patient_id, "high" if bright + old > 0 else "low"))
+        labels.append((who.patient_id, "high" if bright else "low"))
     del rows[who.patient_id]
     (root / "tables").mkdir()
     with (root / "tables" / "labels.csv").open("w", newline="", encoding="utf-8") as file:

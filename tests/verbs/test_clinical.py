@@ -15,6 +15,7 @@ from lepton_monai.core.errors import ConfigError, InputError, StoppedError
 from lepton_monai.core.pseudonyms import Pseudonyms
 from lepton_monai.training.training import Training
 from lepton_monai.verbs.check_classifier import check_classifier
+from lepton_monai.verbs.compare_classifiers import compare_classifiers
 from lepton_monai.verbs.evaluate_classifier import evaluate_classifier
 from lepton_monai.verbs.predict_classifier import predict_classifier
 from lepton_monai.verbs.train_classifier import ClassTrainReport, train_classifier
@@ -118,7 +119,7 @@ def test_figures_of_both_stand_beside_those_of_each_alone(trained: ClassTrainRep
         assert set(part["figures"]) == set(part["gains"]) == {"auroc", "balanced_accuracy"}
         for figure, interval in part["figures"].items():
             gain = content["figures"][figure]["mean"] - interval["mean"]
-            assert part["gains"][figure]["mean"] == pytest.approx(gain)
+            assert part["gains"][figure]["mean"] == pytest.approx(gain, nan_ok=True)
 
 
 def test_a_model_predicts_with_a_table_with_half_of_one_and_without(
@@ -148,13 +149,26 @@ def test_a_model_predicts_with_a_table_with_half_of_one_and_without(
     assert sum(of["half"][case] == of["clinical"][case] for case in of["none"]) == len(half)
 
 
-def test_a_table_for_a_model_without_values_is_refused(tmp_path: Path, root: Path) -> None:
-    config = clinical_task(tmp_path, root, "data.clinical=null", "plan.training.steps=2")
-    done = train_classifier(config, tmp_path / "run", **OPTIONS)
-    assert done.plan.clinical is None
+@pytest.fixture(scope="module")
+def without(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    folder = tmp_path_factory.mktemp("without")
+    config = clinical_task(folder, root, "data.clinical=null", "plan.training.steps=2")
+    return train_classifier(config, folder / "run", **OPTIONS).run.folder
+
+
+def test_a_model_with_values_is_paired_with_one_without(trained: ClassTrainReport, without: Path) -> None:
+    done = compare_classifiers(trained.run.folder, without, side="all", **OPTIONS)
+    sides = [done.first.figures.figures, done.second.figures.figures]
+    assert done.samples == done.first.figures.rows == 8
+    for name, interval in done.differences.items():
+        assert interval.mean == pytest.approx(sides[0][name].mean - sides[1][name].mean)
+        assert interval.n == 8
+
+
+def test_a_table_for_a_model_without_values_is_refused(tmp_path: Path, root: Path, without: Path) -> None:
     with pytest.raises(ConfigError, match="without clinical values"):
         predict_classifier(
-            tmp_path / "run",
+            without,
             root / "images",
             tmp_path / "out",
             clinical=root / "tables" / "clinical.csv",
@@ -173,13 +187,17 @@ def test_check_names_the_patient_that_the_table_does_not_know(root: Path, tmp_pa
     assert [finding.code for _, finding in found.findings] == ["clinical_absent"]
 
 
-def test_no_value_and_no_id_is_printed_and_missing_ones_are_told(
-    root: Path, trained: ClassTrainReport, tmp_path: Path, capfd: pytest.CaptureFixture[str]
+def test_no_id_is_printed_and_missing_values_are_told(
+    root: Path,
+    trained: ClassTrainReport,
+    without: Path,
+    tmp_path: Path,
+    capfd: pytest.CaptureFixture[str],
 ) -> None:
     (tmp_path / "salt").write_bytes(b"s" * 32)
     shared = ["--device", "cpu", "--salt", str(tmp_path / "salt")]
     run = str(trained.run.folder)
-    assert command(["evaluate", run, *shared]) == 0
+    assert command(["evaluate", run, str(without), *shared]) == 0
     table = str(root / "tables" / "clinical.csv")
     predict = ["predict", run, str(root / "images"), *shared]
     assert command([*predict, "--out", str(tmp_path / "a"), "--clinical", table]) == 0
@@ -188,5 +206,6 @@ def test_no_value_and_no_id_is_printed_and_missing_ones_are_told(
     assert "The image alone: AUROC" in told
     assert "The clinical values alone: AUROC" in told
     assert "both together less it" in told
+    assert "AUROC, the first less the second" in told
     assert "no table was given (--clinical)" in told
     assert "PATIENT" not in told
