@@ -14,7 +14,8 @@ if TYPE_CHECKING:
     from lepton_monai.config.load import load_task as load_config
     from lepton_monai.verbs.convert import convert
     from lepton_monai.verbs.index import index
-    from lepton_monai.verbs.tasks import check, evaluate, predict, train
+    from lepton_monai.verbs.tasks import check, evaluate, predict
+    from lepton_monai.verbs.train import train
 
 __version__ = "0.1.0"
 
@@ -26,7 +27,8 @@ _HOMES = {
     "load_config": ("lepton_monai.config.load", "load_task"),
     "convert": ("lepton_monai.verbs.convert", "convert"),
     "index": ("lepton_monai.verbs.index", "index"),
-    **{verb: (_TASKS, verb) for verb in ("check", "evaluate", "predict", "train")},
+    "train": ("lepton_monai.verbs.train", "train"),
+    **{verb: (_TASKS, verb) for verb in ("check", "evaluate", "predict")},
 }
 
 

@@ -42,6 +42,8 @@ class Case:
         Where the voxels are.
     label
         None where there is none.
+    study
+        Pseudonym of the study; empty: of a file that belongs to none.
     """
 
     pseudonym: str
@@ -50,6 +52,7 @@ class Case:
     person: str
     image: Image
     label: Label | None
+    study: str = ""
 
 
 def load_image(case: Case) -> Volume:

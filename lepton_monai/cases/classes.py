@@ -1,30 +1,38 @@
 """From what lies in a folder to cases with a class each: series by tag, table or segment, or pictures."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-from typing import Literal
+from typing import Literal, TypeVar
+
+import numpy as np
 
 from lepton_monai.cases.case import Case
-from lepton_monai.cases.clinical import ClinicalChoice, clinical_rows, row_key
+from lepton_monai.cases.clinical import ClinicalChoice, clinical_rows, file_of, row_key
 from lepton_monai.cases.collect import DataChoice, ImageChoice, LabelChoice, Source, collect
 from lepton_monai.core.errors import FileRefused, InputError
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.patterns import matches
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms
-from lepton_monai.dicom import Series
 from lepton_monai.dicom.keyword import read_coded
 from lepton_monai.images.pictures import SUFFIXES
 from lepton_monai.labels.clinical import ClinicalRow
 from lepton_monai.labels.labelset import LabelSet
-from lepton_monai.labels.tables import By, read_classes
+from lepton_monai.labels.tables import By, Target, read_classes, read_targets
 
-Level = Literal["series", "slice", "image"]
-"""What one prediction is made for: a volume, one slice of it, a picture."""
+Level = Literal["series", "study", "slice", "image"]
+"""What one prediction is made for: a volume, all volumes of a study, one slice of a volume, a picture."""
 
 ClassSource = Literal["folder", "table", "tag", "segment"]
+
+Holds = Literal["one", "any"]
+"""How many of the classes hold for an input: exactly one, or any of them, each a label of its own."""
+
+FileFormat = Literal["dicom", "nifti", "picture"]
+
+Said = TypeVar("Said")
 
 
 @dataclass(frozen=True)
@@ -39,10 +47,12 @@ class ClassLabels:
         Wanted, in the order of their ids; empty: all that are found, sorted.
     segments
         Of `segment`: the one class of the label objects.
-    annotation
-        Of `segment`: kind of label object.
+    annotation, folder
+        Of `segment`: kind of label object; where NIfTI masks lie.
     table, by, column
-        Of `table`.
+        Of `table`: the file, what its rows are about, and the column of the class.
+    columns
+        Of `table`, instead of `column`: one a label, of which any may hold.
     keyword
         Of `tag`.
     """
@@ -51,9 +61,11 @@ class ClassLabels:
     classes: tuple[str, ...] = ()
     segments: LabelSet = field(default_factory=lambda: LabelSet(()))
     annotation: Source = "dicom"
+    folder: str | None = None
     table: Path | None = None
     by: By = "patient_id"
     column: str = "label"
+    columns: tuple[str, ...] = ()
     keyword: str = ""
 
 
@@ -64,7 +76,7 @@ class ClassChoice:
     Parameters
     ----------
     root
-        Folder of DICOM or of pictures.
+        Folder of DICOM, of pictures, or of the folders of NIfTI files.
     exclude
         Patterns of names that are passed over.
     level
@@ -88,9 +100,21 @@ class ClassChoice:
     clinical: ClinicalChoice | None = None
 
     @property
+    def folder(self) -> Path:
+        """Where the images lie."""
+        return self.root / (self.image.folder or "")
+
+    @property
+    def file_format(self) -> FileFormat:
+        """Of the images."""
+        if self.level == "image":
+            return "picture"
+        return "dicom" if self.image.folder is None else "nifti"
+
+    @property
     def by_patient(self) -> bool:
-        """Whether it is known whose the images are: of pictures only a table says it."""
-        return self.level != "image" or bool(self.same_person)
+        """Whether it is known whose the images are: outside DICOM only a table says it."""
+        return self.file_format == "dicom" or bool(self.same_person)
 
 
 @dataclass(frozen=True)
@@ -103,8 +127,11 @@ class Classified:
         All that can be used.
     classes
         Names, in the order of their ids.
-    class_of
-        Class id by pseudonym; empty where the voxels of a segment decide, slice by slice.
+    holds
+        How many of them hold for a case.
+    targets
+        What is known of each class, by pseudonym; empty where the voxels of a segment decide, slice by
+        slice.
     findings
         Of cases that are left out, by pseudonym.
     clinical
@@ -113,7 +140,8 @@ class Classified:
 
     cases: tuple[Case, ...]
     classes: tuple[str, ...]
-    class_of: Mapping[str, int]
+    holds: Holds
+    targets: Mapping[str, Target]
     findings: tuple[tuple[str, Finding], ...]
     clinical: Mapping[str, ClinicalRow] = field(default_factory=dict)
 
@@ -135,30 +163,67 @@ def collect_classified(
     else:
         collection = collect(_series_choice(choice), pseudonyms, progress)
         cases, findings = list(collection.cases), list(collection.findings)
-    clinical = clinical_rows(cases, choice.clinical, choice.root) if choice.clinical else {}
+    clinical = clinical_rows(cases, choice.clinical, choice.folder) if choice.clinical else {}
     if choice.label.source == "segment":
         (name,) = choice.label.segments.names
-        return Classified(tuple(cases), (f"no {name}", name), {}, tuple(findings), clinical)
-    name_of = _naming(choice)
-    named: dict[str, str] = {}
+        return Classified(tuple(cases), (f"no {name}", name), "one", {}, tuple(findings), clinical)
+    holds: Holds
+    if choice.label.columns:
+        classes, holds = choice.label.columns, "any"
+        targets = _said(cases, _telling(choice), findings)
+    else:
+        named = _said(cases, _naming(choice), findings)
+        if choice.level == "study":
+            named = _without_contradictions(cases, named, findings)
+        classes, holds = choice.label.classes or tuple(sorted(set(named.values()))), "one"
+        _require_two(classes, named, choice.root)
+        one_hot = np.eye(len(classes), dtype=np.float32)
+        targets = {case: one_hot[classes.index(name)] for case, name in named.items()}
+    used = tuple(case for case in cases if case.pseudonym in targets)
+    if not used:
+        message = f"The table {choice.label.table} says nothing of the {len(cases)} cases in {choice.root}."
+        raise InputError(message)
+    return Classified(used, classes, holds, targets, tuple(findings), clinical)
+
+
+def _said(
+    cases: Sequence[Case], says: Callable[[Case], Said | Finding], findings: list[tuple[str, Finding]]
+) -> dict[str, Said]:
+    """Return what is said of the cases by pseudonym; of whom nothing is, becomes a finding."""
+    found: dict[str, Said] = {}
     for case in cases:
-        found = name_of(case)
-        if isinstance(found, Finding):
-            findings.append((case.pseudonym, found))
+        said = says(case)
+        if isinstance(said, Finding):
+            findings.append((case.pseudonym, said))
         else:
-            named[case.pseudonym] = found
-    classes = choice.label.classes or tuple(sorted(set(named.values())))
+            found[case.pseudonym] = said
+    return found
+
+
+def _without_contradictions(
+    cases: Sequence[Case], named: Mapping[str, str], findings: list[tuple[str, Finding]]
+) -> dict[str, str]:
+    """Leave out the series of studies that are said to be of more than one class."""
+    said: dict[str, set[str]] = {}
+    used = [case for case in cases if case.pseudonym in named]
+    for case in used:
+        said.setdefault(case.study, set()).add(named[case.pseudonym])
+    for case in used:
+        if len(said[case.study]) > 1:
+            message = f"The series of its study say {' and '.join(sorted(said[case.study]))}."
+            findings.append((case.pseudonym, Finding("class_ambiguous", message)))
+    return {case.pseudonym: named[case.pseudonym] for case in used if len(said[case.study]) == 1}
+
+
+def _require_two(classes: Sequence[str], named: Mapping[str, str], root: Path) -> None:
     if len(classes) < 2:
-        message = f"Two classes are needed; {choice.root} holds {', '.join(classes) or 'none'}."
+        message = f"Two classes are needed; {root} holds {', '.join(classes) or 'none'}."
         raise InputError(message)
     counts = Counter(named.values())
     lacking = [name for name in classes if not counts[name]]
     if lacking:
         message = f"No case is of the class {', '.join(lacking)}; there are {', '.join(sorted(counts))}."
         raise InputError(message)
-    class_of = {case: classes.index(name) for case, name in named.items() if name in classes}
-    used = tuple(case for case in cases if case.pseudonym in class_of)
-    return Classified(used, classes, class_of, tuple(findings), clinical)
 
 
 def picture_files(root: Path, exclude: tuple[str, ...] = ()) -> list[Path]:
@@ -199,11 +264,14 @@ def _pictures(choice: ClassChoice, pseudonyms: Pseudonyms) -> list[Case]:
 
 
 def _series_choice(choice: ClassChoice) -> DataChoice:
-    # Without a segment no label object is wanted, and every series makes a case.
-    label = LabelChoice(choice.label.annotation, choice.label.segments, empty_is_negative=True, folder=None)
-    if choice.label.source == "segment":
-        label = LabelChoice(choice.label.annotation, choice.label.segments, False, None)
-    return DataChoice(choice.root, choice.exclude, choice.image, label, choice.same_person)
+    label, image = choice.label, choice.image
+    kind = label.annotation
+    if choice.file_format == "nifti":
+        kind = "nifti"
+        image = replace(image, pattern="*/*") if label.source == "folder" else image
+    # Without a segment no label object is wanted, and every image makes a case.
+    wanted = LabelChoice(kind, label.segments, label.source != "segment", label.folder)
+    return DataChoice(choice.root, choice.exclude, image, wanted, choice.same_person)
 
 
 def _naming(choice: ClassChoice) -> Callable[[Case], str | Finding]:
@@ -212,7 +280,7 @@ def _naming(choice: ClassChoice) -> Callable[[Case], str | Finding]:
 
     def name_of(case: Case) -> str | Finding:
         try:
-            name = _value(case, choice, table)
+            name = _name(case, choice, table)
         except FileRefused as refusal:
             return refusal.finding
         if not name:
@@ -224,12 +292,26 @@ def _naming(choice: ClassChoice) -> Callable[[Case], str | Finding]:
     return name_of
 
 
-def _value(case: Case, choice: ClassChoice, table: Mapping[str, str]) -> str:
-    label, image = choice.label, case.image
-    file = Path(image.headers[0].file) if isinstance(image, Series) else image
-    if label.source == "tag":
-        return read_coded(file, label.keyword)
-    if label.source == "folder":
-        parts = file.relative_to(choice.root).parts
+def _telling(choice: ClassChoice) -> Callable[[Case], Target | Finding]:
+    label = choice.label
+    table = read_targets(label.table, label.by, label.columns) if label.table is not None else {}
+
+    def target_of(case: Case) -> Target | Finding:
+        target = table.get(_key(case, choice))
+        return Finding("class_absent", "The table says nothing of it.") if target is None else target
+
+    return target_of
+
+
+def _name(case: Case, choice: ClassChoice, table: Mapping[str, str]) -> str:
+    if choice.label.source == "tag":
+        return read_coded(file_of(case), choice.label.keyword)
+    if choice.label.source == "folder":
+        parts = file_of(case).relative_to(choice.folder).parts
         return parts[0] if len(parts) > 1 else ""
-    return table.get(row_key(case, label.by, choice.root), "")
+    return table.get(_key(case, choice), "")
+
+
+def _key(case: Case, choice: ClassChoice) -> str:
+    """Return what a row of the table of classes calls a case."""
+    return row_key(case, choice.label.by, choice.folder)

@@ -26,7 +26,7 @@ class ClinicalChoice:
     table: Path | None
 
 
-def clinical_rows(cases: Sequence[Case], choice: ClinicalChoice, root: Path) -> dict[str, ClinicalRow]:
+def clinical_rows(cases: Sequence[Case], choice: ClinicalChoice, folder: Path) -> dict[str, ClinicalRow]:
     """Return what the table says of cases, by pseudonym; a case that it doesn't name isn't there.
 
     Parameters
@@ -35,8 +35,8 @@ def clinical_rows(cases: Sequence[Case], choice: ClinicalChoice, root: Path) -> 
         Of a folder.
     choice
         Table and columns.
-    root
-        The folder: files are named by their path below it.
+    folder
+        Of the images: files are named by their path below it.
 
     Raises
     ------
@@ -44,20 +44,23 @@ def clinical_rows(cases: Sequence[Case], choice: ClinicalChoice, root: Path) -> 
         The table can't be read.
     """
     rows = read_clinical(choice.table, choice.columns) if choice.table is not None else {}
-    keys = {case.pseudonym: row_key(case, choice.columns.by, root) for case in cases}
+    keys = {case.pseudonym: row_key(case, choice.columns.by, folder) for case in cases}
     return {name: rows[key] for name, key in keys.items() if key in rows}
 
 
-def row_key(case: Case, by: By, root: Path) -> str:
-    """Return what a row of a table about this case has in its column `by`."""
-    image = case.image
-    if by == "file" or not isinstance(image, Series):
-        file = Path(image.headers[0].file) if isinstance(image, Series) else image
-        return file.relative_to(root).as_posix()
-    identity = image.identity
+def row_key(case: Case, by: By, folder: Path) -> str:
+    """Return what a row about a case has in its column `by`; a file is named below a folder."""
+    if by == "file" or not isinstance(case.image, Series):
+        return file_of(case).relative_to(folder).as_posix()
+    identity = case.image.identity
     keys = {
         "patient_id": identity.patient_id,
         "study_uid": identity.study_uid,
         "series_uid": identity.series_uid,
     }
     return keys[by]
+
+
+def file_of(case: Case) -> Path:
+    """Return the file of a case, of a series its first."""
+    return Path(case.image.headers[0].file) if isinstance(case.image, Series) else case.image

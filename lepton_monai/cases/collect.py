@@ -41,12 +41,15 @@ class ImageChoice:
         Pattern of the series description; None: any.
     folder
         Of NIfTI images, below the root; None: DICOM.
+    pattern
+        Of NIfTI files below that folder: in it, or in its subfolders.
     """
 
     name: str
     modality: str | None
     description: str | None
     folder: str | None
+    pattern: Literal["*", "*/*"] = "*"
 
     def wants(self, series: Series) -> str:
         """Say why a series isn't wanted; empty: it is."""
@@ -144,6 +147,11 @@ def refused_pseudonym(refused: RefusedSeries, pseudonyms: Pseudonyms) -> str:
     return pseudonyms.of(refused.modality or "OT", *parts)
 
 
+def study_pseudonym(series: Series, pseudonyms: Pseudonyms) -> str:
+    """Return the name that the study of a series has in everything that is written."""
+    return pseudonyms.of("ST", series.identity.patient_key, series.identity.study_uid)
+
+
 def _collect_dicom(index: Index, data: DataChoice, pseudonyms: Pseudonyms) -> Collection:
     """Make a case of every wanted series; one without label only where that means something."""
     image, label = data.image, data.label
@@ -183,6 +191,7 @@ def _collect_dicom(index: Index, data: DataChoice, pseudonyms: Pseudonyms) -> Co
                 person=persons[key],
                 image=series,
                 label=matched.get(at),
+                study=study_pseudonym(series, pseudonyms),
             )
         )
     if not cases:
@@ -197,8 +206,9 @@ def _collect_dicom(index: Index, data: DataChoice, pseudonyms: Pseudonyms) -> Co
 def _collect_nifti(data: DataChoice, pseudonyms: Pseudonyms) -> Collection:
     """Make a case of every NIfTI image; its mask has the same name."""
     root = data.root
-    images = nifti_files(root / (data.image.folder or "images"))
-    masks = nifti_files(root / (data.label.folder or "labels"))
+    images = nifti_files(root / (data.image.folder or "images"), data.image.pattern)
+    # A classification by a table or by folders names no class of a mask.
+    masks = nifti_files(root / (data.label.folder or "labels")) if data.label.labels.classes else {}
     cases: list[Case] = []
     findings: list[tuple[str, Finding]] = []
     for name, path in images.items():
@@ -222,8 +232,8 @@ def _collect_nifti(data: DataChoice, pseudonyms: Pseudonyms) -> Collection:
     return Collection(tuple(cases), tuple(findings))
 
 
-def nifti_files(folder: Path) -> dict[str, Path]:
-    """Return the NIfTI files of a folder by their stem.
+def nifti_files(folder: Path, pattern: str = "*") -> dict[str, Path]:
+    """Return the NIfTI files of a folder by their stem, after the subfolder where they lie in one.
 
     Raises
     ------
@@ -233,11 +243,16 @@ def nifti_files(folder: Path) -> dict[str, Path]:
     if not folder.is_dir():
         message = f"The folder {folder} doesn't exist."
         raise InputError(message)
-    found = sorted(path for path in folder.iterdir() if path.name.endswith(SUFFIXES))
+    found = sorted(path for path in folder.glob(pattern) if path.name.endswith(SUFFIXES))
     if not found:
-        message = f"The folder {folder} holds no NIfTI file (.nii, .nii.gz)."
+        where = "" if pattern == "*" else " in subfolders"
+        message = f"The folder {folder} holds no NIfTI file{where} (.nii, .nii.gz)."
         raise InputError(message)
-    return {stem(path): path for path in found if not path.name.startswith(".")}
+    return {
+        (path.parent.relative_to(folder) / stem(path)).as_posix(): path
+        for path in found
+        if not path.name.startswith(".")
+    }
 
 
 def _described(image: ImageChoice) -> str:

@@ -1,5 +1,6 @@
 """What is printed of classifiers: text for a person, and the same as one document."""
 
+from collections.abc import Sequence
 from dataclasses import asdict
 from typing import TYPE_CHECKING, Any
 
@@ -7,12 +8,13 @@ from lepton_monai.cli.tables import finding_document, findings_text, table
 from lepton_monai.core.errors import PartlyDoneError
 
 if TYPE_CHECKING:  # each verb's own command imports it; the others shall not pay for it
+    from lepton_monai.evaluation.classification import ClassFigures
     from lepton_monai.plans.classification import ClassificationPlan
     from lepton_monai.verbs.check_classifier import ClassCheckReport
     from lepton_monai.verbs.compare_classifiers import ClassComparison
     from lepton_monai.verbs.evaluate_classifier import ClassEvaluation
     from lepton_monai.verbs.predict_classifier import ClassPredictReport
-    from lepton_monai.verbs.train_classifier import ClassTrainReport
+    from lepton_monai.verbs.train import TrainReport
 
 MOST_ROWS = 40
 """Predictions on the terminal; all are in the table on disk."""
@@ -48,85 +50,112 @@ def plan_document(plan: "ClassificationPlan") -> dict[str, Any]:
 def check_text(found: "ClassCheckReport") -> str:
     """Return the classes by side, and the findings."""
     rows = [
-        (side, str(found.keys[side]), *(str(count) for count in counts))
+        (side, str(found.keys[side]), str(found.samples[side]), *_counts(counts, found.unknown[side]))
         for side, counts in found.counts.items()
     ]
-    head = ("side", f"{found.unit}s", *found.classes)
+    head = ("side", f"{found.unit}s", "samples", *found.classes)
     note = "" if found.unit == "patient" else "No patients are known: the split is by image."
     return "\n\n".join(part for part in (findings_text(found.findings), table(head, rows), note) if part)
+
+
+def _counts(counts: Sequence[int], unknown: Sequence[int]) -> list[str]:
+    return [
+        f"{count} ({missing} unknown)" if missing else str(count)
+        for count, missing in zip(counts, unknown, strict=True)
+    ]
 
 
 def check_document(found: "ClassCheckReport") -> dict[str, Any]:
     """Return the same as one document."""
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "classes": list(found.classes),
         "split_by": found.unit,
         "sides": {
-            side: {f"{found.unit}s": found.keys[side], **dict(zip(found.classes, counts, strict=True))}
+            side: {
+                f"{found.unit}s": found.keys[side],
+                "samples": found.samples[side],
+                "classes": dict(zip(found.classes, counts, strict=True)),
+                "unknown": dict(zip(found.classes, found.unknown[side], strict=True)),
+            }
             for side, counts in found.counts.items()
         },
         "findings": [finding_document(name, finding) for name, finding in found.findings],
     }
 
 
-def train_text(done: "ClassTrainReport") -> str:
+def train_text(done: "TrainReport[ClassificationPlan, ClassEvaluation]") -> str:
     """Return what was trained on, the validation figures, and where the run is."""
     training, size = done.plan.training, done.plan.input.size
     sides = " x ".join(str(side) for side in size if side > 1)
     said = (
         f"Trained {training.steps} steps of {training.batch_size} images of {sides} in "
-        f"{training.precision} on {done.training_samples} samples of {len(done.plan.classes)} classes."
+        f"{training.precision} on {done.trained_on} samples of {len(done.plan.classes)} classes."
     )
     parts = [findings_text(done.findings), said]
     if done.validation is not None:
-        chosen = f"The temperature is {done.decision.temperature:.2f}"
-        two = f", the threshold {done.decision.threshold:.2f}" if len(done.plan.classes) == 2 else ""
-        parts.append(f"{chosen}{two}, chosen on the {done.decision.n} validation samples.")
+        parts.append(_decisions_text(done))
         parts.append(evaluate_text(done.validation, "validation"))
     parts.append(f"The run is in {done.run.folder}; its test cases were not opened.")
     return "\n\n".join(part for part in parts if part)
 
 
-def train_document(done: "ClassTrainReport") -> dict[str, Any]:
+def _decisions_text(done: "TrainReport[ClassificationPlan, ClassEvaluation]") -> str:
+    from lepton_monai.inference.decision import read_decisions
+
+    several = done.plan.holds == "any"
+    lines = []
+    names = done.plan.classes if several else ("",)
+    for name, one in zip(names, read_decisions(done.run), strict=True):
+        threshold = f", the threshold {one.threshold:.2f}" if several or len(done.plan.classes) == 2 else ""
+        lines.append(
+            f"{name + ': t' if several else 'T'}he temperature is {one.temperature:.2f}{threshold}, "
+            f"chosen on the {one.n} validation samples."
+        )
+    return "\n".join(lines)
+
+
+def train_document(done: "TrainReport[ClassificationPlan, ClassEvaluation]") -> dict[str, Any]:
     """Return the outcome of a training as one document."""
+    from lepton_monai.inference.decision import read_decisions
+
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "run": str(done.run.folder),
         "steps": done.plan.training.steps,
-        "training_samples": done.training_samples,
-        "decision": asdict(done.decision),
+        "training_samples": done.trained_on,
+        "decisions": [asdict(one) for one in read_decisions(done.run)],
         "validation": evaluate_document(done.validation) if done.validation else None,
         "findings": [finding_document(name, finding) for name, finding in done.findings],
     }
 
 
 def evaluate_text(done: "ClassEvaluation", side: str = "") -> str:
-    """Return every figure with its interval, and who was taken for what."""
+    """Return every figure with its interval, and who was taken for what; of several labels, of each."""
     figures = done.figures
-    lines = [
-        f"{told}: {figures.figures[name].text(3)}."
-        for name, told in _TOLD.items()
-        if name in figures.figures
-    ]
+    parts = [findings_text(done.findings)]
+    for name, one in done.labels.items():
+        parts += [table((name, "said no", "said yes"), _confusion(one, ("no", "yes"))), _lines(one, side)]
+    if done.labels:
+        parts.append("The mean over the labels:")
+    else:
+        classes = done.point.classes
+        parts.append(table(("truth", *classes), _confusion(figures, classes)))
+    lines = [_lines(figures, side)]
     if done.position is not None:
-        lines.append(f"AUROC of a slice's place alone, without its image: {done.position.text(3)}.")
-    lines += _parts_lines(done)
-    lines = [f"{side} - {line}" if side else line for line in lines]
+        place = f"AUROC of a slice's place alone, without its image: {done.position.text(3)}."
+        lines.append(f"{side} - {place}" if side else place)
+    lines += [f"{side} - {line}" if side else line for line in _part_lines(done)]
     drawn = (
         f"{figures.rows} samples of {figures.keys} {done.unit}s; intervals (95 %) are drawn by {done.unit}."
     )
     if done.unit == "image":
         drawn += " No patients are known: images of one person may stand on both sides."
-    rows = [
-        (name, *(str(count) for count in counts))
-        for name, counts in zip(done.classes, figures.confusion, strict=True)
-    ]
-    parts = [findings_text(done.findings), table(("truth", *done.classes), rows), "\n".join(lines), drawn]
+    parts += ["\n".join(lines), drawn]
     return "\n\n".join([*(part for part in parts if part), f"Figures are in {done.folder}."])
 
 
-def _parts_lines(done: "ClassEvaluation") -> list[str]:
+def _part_lines(done: "ClassEvaluation") -> list[str]:
     """Return what image and values are worth alone, and how much better both together are."""
     lines = []
     for name, part in done.parts.items():
@@ -135,6 +164,22 @@ def _parts_lines(done: "ClassEvaluation") -> list[str]:
             gain = part.gains[figure].text(3)
             lines.append(f"{alone}: {_TOLD[figure]} {interval.text(3)}; both together less it: {gain}.")
     return lines
+
+
+def _lines(figures: "ClassFigures", side: str) -> str:
+    if not figures.rows:
+        return "It is known of no sample."
+    lines = [
+        f"{told}: {figures.figures[name].text(3)}."
+        for name, told in _TOLD.items()
+        if name in figures.figures
+    ]
+    return "\n".join(f"{side} - {line}" if side else line for line in lines)
+
+
+def _confusion(figures: "ClassFigures", names: Sequence[str]) -> list[tuple[str, ...]]:
+    rows = zip(names, figures.confusion, strict=True)
+    return [(name, *(str(count) for count in counts)) for name, counts in rows]
 
 
 def evaluate_document(done: "ClassEvaluation") -> dict[str, Any]:
@@ -177,8 +222,8 @@ def predict_text(done: "ClassPredictReport") -> str:
     for record in done.records[:MOST_ROWS]:
         place = "" if record["slice"] is None else str(record["slice"])
         shares = ", ".join(f"{name} {value:.3f}" for name, value in record["probabilities"].items())
-        rows.append((record["case"], record["patient"], place, record["decision"] or "(none)", shares))
-    undecided = sum(record["decision"] is None for record in done.records)
+        rows.append((record["case"], record["patient"], place, _decision(record["decision"]), shares))
+    undecided = sum(_is_open(record["decision"]) for record in done.records)
     left = len(done.records) - len(rows)
     more = f" {left} more are in the table." if left else ""
     ending = (
@@ -189,6 +234,18 @@ def predict_text(done: "ClassPredictReport") -> str:
     named = [*done.failed, *done.findings, *done.passed_over]
     head = ("case", "patient", "slice", "decision", "probabilities")
     return "\n\n".join(part for part in (findings_text(named), table(head, rows), ending) if part)
+
+
+def _decision(decision: str | dict[str, bool | None] | None) -> str:
+    """Return the class, or the labels that hold and those that aren't decided."""
+    if not isinstance(decision, dict):
+        return decision or "(none)"
+    told = [name if holds else f"{name}?" for name, holds in decision.items() if holds is not False]
+    return ", ".join(told) or "none of them"
+
+
+def _is_open(decision: str | dict[str, bool | None] | None) -> bool:
+    return None in decision.values() if isinstance(decision, dict) else decision is None
 
 
 def predict_document(done: "ClassPredictReport") -> dict[str, Any]:

@@ -218,8 +218,8 @@ def train(
         from lepton_monai.training.ranks import this_rank
         from lepton_monai.verbs.folds import train_folds
         from lepton_monai.verbs.preparing import Cache
-        from lepton_monai.verbs.tasks import plan_only
-        from lepton_monai.verbs.tasks import train as verb
+        from lepton_monai.verbs.train import plan_only
+        from lepton_monai.verbs.train import train as verb
 
         shown: Any = class_tables if loaded.task == "classification" else run_tables
         if dry_run:

@@ -17,8 +17,7 @@ if TYPE_CHECKING:  # each verb's own command imports it; the others shall not pa
     from lepton_monai.plans.plan import Plan
     from lepton_monai.verbs.evaluate import Comparison, Evaluation
     from lepton_monai.verbs.folds import FoldsReport
-    from lepton_monai.verbs.train import TrainReport
-    from lepton_monai.verbs.train_classifier import ClassTrainReport
+    from lepton_monai.verbs.train import AnyReport, TrainReport
 
 
 def plan_text(plan: "Plan") -> str:
@@ -33,13 +32,13 @@ def plan_document(plan: "Plan") -> dict[str, Any]:
     return asdict(plan)
 
 
-def train_text(done: "TrainReport") -> str:
+def train_text(done: "TrainReport[Plan, Evaluation]") -> str:
     """Return what was trained on, the validation figures, and where the run is."""
     training = done.plan.training
     patch = " x ".join(str(side) for side in training.patch_size)
     said = (
         f"Trained {training.steps} steps of {training.batch_size} patches of {patch} voxels "
-        f"in {training.precision} on {done.training_cases} cases."
+        f"in {training.precision} on {done.trained_on} cases."
     )
     parts = [findings_text(done.findings), said]
     if done.validation is not None:
@@ -48,13 +47,13 @@ def train_text(done: "TrainReport") -> str:
     return "\n\n".join(part for part in parts if part)
 
 
-def train_document(done: "TrainReport") -> dict[str, Any]:
+def train_document(done: "TrainReport[Plan, Evaluation]") -> dict[str, Any]:
     """Return the outcome of a training as one document."""
     return {
         "schema_version": 1,
         "run": str(done.run.folder),
         "steps": done.plan.training.steps,
-        "training_cases": done.training_cases,
+        "training_cases": done.trained_on,
         "validation": evaluate_document(done.validation) if done.validation else None,
         "findings": [finding_document(name, finding) for name, finding in done.findings],
     }
@@ -69,16 +68,12 @@ def folds_text(done: "FoldsReport") -> str:
     return "\n\n".join(parts)
 
 
-def _trained_text(one: "TrainReport | ClassTrainReport") -> str:
-    from lepton_monai.verbs.train import TrainReport
-
-    return train_text(one) if isinstance(one, TrainReport) else class_tables.train_text(one)
+def _trained_text(one: "AnyReport") -> str:
+    return train_text(one) if one.run.task == "segmentation" else class_tables.train_text(one)
 
 
-def _trained_document(one: "TrainReport | ClassTrainReport") -> dict[str, Any]:
-    from lepton_monai.verbs.train import TrainReport
-
-    return train_document(one) if isinstance(one, TrainReport) else class_tables.train_document(one)
+def _trained_document(one: "AnyReport") -> dict[str, Any]:
+    return train_document(one) if one.run.task == "segmentation" else class_tables.train_document(one)
 
 
 def folds_document(done: "FoldsReport") -> dict[str, Any]:

@@ -16,6 +16,7 @@ from lepton_monai.config.schema import (
     Section,
     SplitSection,
     TrainSection,
+    WeightsSection,
     any_part_of,
     given_of,
     listed,
@@ -42,6 +43,12 @@ CLASSIFIER_NAMES = (
 )
 """As networks/classifiers.py has them; here without torch, so that a mistake is told at once."""
 
+OF_STUDIES = ("study_uid", "patient_id")
+"""What a table of studies may be about."""
+
+COLUMN = "label"
+"""Of a table with one: a resolved config names it, so that it says nothing where `columns` are given."""
+
 PICTURE = "picture"
 """What the image of a task on pictures is called."""
 
@@ -52,24 +59,20 @@ class ClassLabelSection(Section):
     source: ClassSource
     classes: list[str] | dict[str, Pattern | list[Pattern]] = Field(default_factory=list)
     annotation: Source = "dicom"
+    folder: str | None = None
     table: Path | None = None
     by: By = "patient_id"
-    column: str = "label"
+    column: str = COLUMN
+    columns: list[str] = Field(default_factory=list)
     keyword: str = ""
-
-    @field_validator("annotation")
-    @classmethod
-    def _drawn(cls, annotation: Source) -> Source:
-        if annotation == "nifti":
-            message = "slices are labelled by rtstruct, seg or dicom (either)"
-            raise ValueError(message)
-        return annotation
 
     @model_validator(mode="after")
     def _whole(self) -> "ClassLabelSection":
         if (self.source == "table") != (self.table is not None):
             message = "a `table` goes with `source: table`"
             raise ValueError(message)
+        if self.columns:
+            self._require_columns_alone()
         if (self.source == "tag") != bool(self.keyword):
             message = "a `keyword` goes with `source: tag`"
             raise ValueError(message)
@@ -85,6 +88,14 @@ class ClassLabelSection(Section):
             message = "name at least two classes, or none for all that are found"
             raise ValueError(message)
         return self
+
+    def _require_columns_alone(self) -> None:
+        if self.source != "table" or self.classes or self.column != COLUMN:
+            message = "`columns`, one a label, go with `source: table`, without `column` and `classes`"
+            raise ValueError(message)
+        if len(set(self.columns)) < len(self.columns):
+            message = "a label is named twice in `columns`"
+            raise ValueError(message)
 
 
 class ClinicalSection(Section):
@@ -108,9 +119,8 @@ class ClinicalSection(Section):
 
     def choice(self) -> ClinicalChoice:
         """Return where the values come from."""
-        return ClinicalChoice(
-            ClinicalColumns(self.by, tuple(self.numbers), tuple(self.categories)), self.table
-        )
+        columns = ClinicalColumns(self.by, tuple(self.numbers), tuple(self.categories))
+        return ClinicalChoice(columns, self.table)
 
 
 class ClassDataSection(Section):
@@ -132,27 +142,43 @@ class ClassDataSection(Section):
         if self.level == "image" and (self.images or self.labels.source == "tag"):
             message = "pictures have neither `images` (series) nor DICOM tags"
             raise ValueError(message)
-        by = [self.labels.by] if self.labels.source == "table" else []
-        by += [self.clinical.by] if self.clinical else []
-        if self.level == "image" and set(by) - {"file"}:
-            message = "a table of pictures goes `by: file`"
-            raise ValueError(message)
         if self.level != "image" and len(self.images) != 1:
             message = "name exactly one image; several images a case can't be joined yet"
             raise ValueError(message)
-        if any(image.folder is not None for image in self.images.values()):
-            message = "images in NIfTI can't be classified yet: give DICOM series or pictures"
-            raise ValueError(message)
         return self
 
+    @model_validator(mode="after")
+    def _one_world(self) -> "ClassDataSection":
+        labels = self.labels
+        is_nifti = any(image.folder is not None for image in self.images.values())
+        if labels.source == "segment" and (labels.annotation == "nifti") != is_nifti:
+            message = "masks in NIfTI go with a `folder` of NIfTI images, DICOM labels with DICOM images"
+            raise ValueError(message)
+        if is_nifti and (self.level == "study" or labels.source == "tag"):
+            message = "NIfTI files have neither studies nor DICOM tags"
+            raise ValueError(message)
+        tables = {labels.by} if labels.source == "table" else set[By]()
+        self._require_rows(tables | ({self.clinical.by} if self.clinical else set()), is_nifti=is_nifti)
+        return self
 
-class ClassifierSection(Section):
-    """Which network, and what it starts from: weights known by name, a file, or a run."""
+    def _require_rows(self, by: set[By], *, is_nifti: bool) -> None:
+        """Refuse tables whose rows are about what isn't known of the images."""
+        if self.level == "image" and by - {"file"}:
+            message = "a table of pictures goes `by: file`"
+            raise ValueError(message)
+        if self.level == "study" and by - set(OF_STUDIES):
+            message = f"a table of studies goes by {' or '.join(OF_STUDIES)}"
+            raise ValueError(message)
+        if is_nifti and by - {"file"}:
+            message = "a table of NIfTI images goes `by: file`, their path below the folder"
+            raise ValueError(message)
+
+
+class ClassifierSection(WeightsSection):
+    """Which network; its name and arguments are those of known weights, where they are given."""
 
     name: str = ""
     arguments: dict[str, Any] = Field(default_factory=dict)
-    weights: str | None = None
-    weights_dir: Path | None = None
 
     @field_validator("name")
     @classmethod
@@ -164,8 +190,8 @@ class ClassifierSection(Section):
 
 
 _CHOSEN_ELSEWHERE = frozenset(
-    {"schema_version", "task", "classes", "source", "clinical", "reasons", "name", "arguments", "seed"}
-    | {"weights", "weights_sha256"}
+    {"schema_version", "task", "classes", "holds", "source", "reasons", "name", "arguments", "seed"}
+    | {"weights", "weights_sha256", "clinical"}
 )
 
 if TYPE_CHECKING:
@@ -199,7 +225,7 @@ class ClassificationConfig(Section):
             root=data.root,
             exclude=tuple(data.exclude),
             level=data.level,
-            image=ImageChoice(name, image.modality, image.description, None),
+            image=ImageChoice(name, image.modality, image.description, image.folder),
             label=self._labels(),
             same_person=persons,
             clinical=data.clinical.choice() if data.clinical else None,
@@ -218,9 +244,11 @@ class ClassificationConfig(Section):
             classes=tuple(section.classes) if isinstance(section.classes, list) else (),
             segments=LabelSet(drawn),
             annotation=section.annotation,
+            folder=section.folder,
             table=section.table,
             by=section.by,
             column=section.column,
+            columns=tuple(section.columns),
             keyword=section.keyword,
         )
 

@@ -103,12 +103,18 @@ class SplitSection(Section):
         return SplitRule(**self.model_dump())
 
 
-class NetworkSection(Section):
+class WeightsSection(Section):
+    """What a network starts from: weights known by name, a file, or a run."""
+
+    weights: str | None = None
+    weights_dir: Path | None = None
+
+
+class NetworkSection(WeightsSection):
     """Which network; its levels are the plan's."""
 
     name: str = "dynunet"
     arguments: dict[str, Any] = {}
-    weights: Path | None = None
 
     @field_validator("name")
     @classmethod
@@ -204,10 +210,6 @@ class Config(Section):
             for name, patterns in section.classes.items()
         )
         return LabelChoice(section.source, LabelSet(classes), section.empty == "negative", section.folder)
-
-    def split_rule(self) -> SplitRule:
-        """Return how the cases are split."""
-        return self.split.rule()
 
     def of_fold(self, fold: int) -> "Config":
         """Return the config of one fold."""

@@ -134,6 +134,7 @@ RULES: dict[str, Rule] = {
     "segmentation_not_binary": _used("Voxels of at least half are inside."),
     "class_absent": _passed_over("Name its class, or leave it out of the data."),
     "class_not_wanted": _passed_over(),
+    "class_ambiguous": _passed_over("Name one class for the whole study, or classify its series."),
     "unreadable_picture": _passed_over("Copy or export the picture again."),
     # clinical values
     "clinical_absent": _used("All of them count as missing."),

@@ -16,3 +16,8 @@ def joined(image: torch.Tensor, values: torch.Tensor) -> Inputs:
 def changed(inputs: Inputs, change: Callable[[torch.Tensor], torch.Tensor]) -> Inputs:
     """Return the same of changed tensors."""
     return change(inputs) if isinstance(inputs, torch.Tensor) else tuple(change(one) for one in inputs)
+
+
+def image_of(inputs: Inputs) -> torch.Tensor:
+    """Return the image alone."""
+    return inputs if isinstance(inputs, torch.Tensor) else inputs[0]

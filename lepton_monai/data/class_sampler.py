@@ -25,7 +25,7 @@ class ImageDataset(Dataset[tuple[Inputs, torch.Tensor]]):
     Parameters
     ----------
     samples
-        With labels, of the plan's size.
+        With targets, of the plan's size.
     plan
         Batch, steps, augmentation, mixing, clinical values and seed.
     share
@@ -50,7 +50,8 @@ class ImageDataset(Dataset[tuple[Inputs, torch.Tensor]]):
     def __getitem__(self, at: int) -> tuple[Inputs, torch.Tensor]:
         """Return image ``(channel, x, y[, z])`` and the share of each class ``(classes,)``, float32.
 
-        Where the plan has clinical values, the image comes with them ``(values,)``.
+        NaN is unknown, and so is what is mixed with it. Where the plan has clinical values, the image comes
+        with them ``(values,)``.
         """
         return self.sample(self._number(at))
 
@@ -67,10 +68,8 @@ class ImageDataset(Dataset[tuple[Inputs, torch.Tensor]]):
             # Zhang et al., mixup: Beyond Empirical Risk Minimization, ICLR 2018.
             share = float(generator.beta(training.mixup, training.mixup))
             other = self._one(int(generator.integers(len(self._samples))), generator)
-            first = (image, values, target)
-            image, values, target = (
-                one.lerp(two, 1 - share) for one, two in zip(first, other, strict=True)
-            )
+            both = zip((image, values, target), other, strict=True)
+            image, values, target = (one.lerp(two, 1 - share) for one, two in both)
         return joined(network_input(image, is_flat=self._plan.input.is_flat), values), target
 
     def _number(self, at: int) -> int:
@@ -95,9 +94,7 @@ class ImageDataset(Dataset[tuple[Inputs, torch.Tensor]]):
         values = torch.from_numpy(one.values)
         if clinical is not None and generator.random() < clinical.dropout:
             values = self._missing
-        target = torch.zeros(len(self._plan.classes))
-        target[one.label] = 1.0
-        return self._augmented(one.array, generator), values, target
+        return self._augmented(one.array, generator), values, torch.tensor(one.target)
 
     def _augmented(self, array: NDArray[np.float16], generator: np.random.Generator) -> torch.Tensor:
         """Turn, move and mirror an image, then change its values."""

@@ -15,6 +15,7 @@ from lepton_monai.core.errors import InputError, LabelError, SeriesRefused
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.volume import Volume
 from lepton_monai.images.pictures import read_picture
+from lepton_monai.labels.tables import Target
 from lepton_monai.plans.classification import InputPlan, ScalePlan
 
 VALUES_A_CASE = 10_000
@@ -49,6 +50,10 @@ class SourceImage:
     present: NDArray[np.bool_]
     digest: str
 
+    def slice_targets(self) -> list[Target]:
+        """Return what `present` says of each slice: shares of the classes absent and present."""
+        return list(np.eye(2, dtype=np.float32)[self.present.astype(int)])
+
 
 @dataclass(frozen=True, eq=False)
 class Sample:
@@ -62,10 +67,12 @@ class Sample:
         Along k from 0; None: the whole image.
     from_end_mm
         How far a slice lies from the nearer end of its series; 0 for a whole image.
-    label
-        Class id; None: unknown.
+    target
+        Share of each class, NaN where unknown; None: nothing is known.
     array
         float16 ``(x, y, z)``, or ``(x, y, channel)`` of a flat one, on the scale of the network.
+    study
+        Pseudonym; empty: of a file that belongs to none.
     values
         Clinical values, encoded; empty where the network wants none.
     """
@@ -74,14 +81,16 @@ class Sample:
     patient: str
     slice_number: int | None
     from_end_mm: float
-    label: int | None
+    target: Target | None
     array: NDArray[np.float16]
+    study: str = ""
     values: Array = field(default_factory=lambda: NO_VALUES)
 
     def marks(self) -> tuple[str, ...]:
-        """Return what stands for label and values: a resumed training wants the same."""
+        """Return what stands for target and values: a resumed training wants the same."""
+        target = "unknown" if self.target is None else str(self.target.tolist())
         values = (hashlib.sha256(self.values.tobytes()).hexdigest(),) if self.values.size else ()
-        return str(self.label), *values
+        return target, *values
 
 
 def read_source(case: Case, choice: ClassChoice) -> SourceImage | Finding:
@@ -108,7 +117,7 @@ def read_source(case: Case, choice: ClassChoice) -> SourceImage | Finding:
 def source_of(volume: Volume, level: Level, present: NDArray[np.bool_]) -> SourceImage:
     """Return a volume with its axes towards R, A and S; for slices as they were acquired."""
     array, spacing = volume.array, volume.grid.spacing_mm
-    if level == "series":
+    if level != "slice":
         axes, signs = volume.grid.nearest_ras()
         array = array.transpose(axes)[tuple(slice(None, None, sign) for sign in signs)]
         spacing = (spacing[axes[0]], spacing[axes[1]], spacing[axes[2]])
@@ -136,7 +145,7 @@ def samples_of(
     source: SourceImage,
     plan: InputPlan,
     level: Level,
-    label: int | None,
+    target: Target | None,
     values: Array = NO_VALUES,
 ) -> list[Sample]:
     """Bring an image to the network's size and scale: one sample, or one a slice.
@@ -149,24 +158,26 @@ def samples_of(
         Size, spacing, channels, scale.
     level
         At `slice` the class of each sample follows from the segment, where that was read.
-    label
-        Class id of the whole image; None: unknown.
+    target
+        Of the whole image; None: nothing is known.
     values
         Clinical values of the case, encoded.
     """
     array = scaled(source.array, plan.scale)
     if level != "slice":
-        return [Sample(case.pseudonym, case.patient, None, 0.0, label, _fed(array, source, plan), values)]
+        fed = _fed(array, source, plan)
+        return [Sample(case.pseudonym, case.patient, None, 0.0, target, fed, case.study, values)]
     count = array.shape[2]
-    labels = source.present.astype(int).tolist() if len(source.present) else [None] * count
+    targets = source.slice_targets() if len(source.present) else [None] * count
     return [
         Sample(
             case.pseudonym,
             case.patient,
             k,
             min(k, count - 1 - k) * source.spacing_mm[2],
-            labels[k],
+            targets[k],
             _fed(array[:, :, k : k + 1], source, plan),
+            case.study,
             values,
         )
         for k in range(count)

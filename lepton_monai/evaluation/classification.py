@@ -1,6 +1,6 @@
 """The figures of a classification over patients, or over images where nobody is known."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,6 +8,7 @@ from numpy.typing import NDArray
 
 from lepton_monai.evaluation.classes import (
     Labels,
+    Metric,
     Scores,
     accuracy,
     auroc,
@@ -17,7 +18,7 @@ from lepton_monai.evaluation.classes import (
     sensitivity,
     specificity,
 )
-from lepton_monai.evaluation.intervals import Interval, metric_interval, share_interval
+from lepton_monai.evaluation.intervals import Interval, metric_interval, rows_interval, share_interval
 
 
 @dataclass(frozen=True, eq=False)
@@ -68,6 +69,82 @@ def class_figures(
     confusion = np.zeros((classes, classes), dtype=np.int64)
     np.add.at(confusion, (labels, decide(scores, threshold)), 1)
     return ClassFigures(figures, confusion, len(labels), len(set(keys)))
+
+
+def label_figures(
+    calibrated: Scores, plain: Scores, targets: Scores, keys: Sequence[str], thresholds: Mapping[str, float]
+) -> dict[str, ClassFigures]:
+    """Judge each of several labels on the rows that it is known of.
+
+    Parameters
+    ----------
+    calibrated, plain
+        Probabilities ``(n, labels)`` with and without the temperature.
+    targets
+        ``(n, labels)``, 0 or 1; NaN: unknown.
+    keys
+        As `class_figures` has them.
+    thresholds
+        By the name of the label, in the order of the columns.
+    """
+    found = {}
+    for at, (name, threshold) in enumerate(thresholds.items()):
+        known = np.flatnonzero(~np.isnan(targets[:, at]))
+        if not len(known):
+            found[name] = ClassFigures({}, np.zeros((2, 2), dtype=np.int64), 0, 0)
+            continue
+        found[name] = class_figures(
+            _two(calibrated[known, at]),
+            _two(plain[known, at]),
+            targets[known, at].astype(np.int64),
+            [keys[row] for row in known.tolist()],
+            threshold,
+        )
+    return found
+
+
+def mean_figures(
+    calibrated: Scores, plain: Scores, targets: Scores, keys: Sequence[str], thresholds: Sequence[float]
+) -> dict[str, Interval]:
+    """Return the mean over labels of each figure, of the patients drawn together for all labels.
+
+    It is undefined where one label's is: a mean over fewer labels would be another figure. The parameters
+    are those of `label_figures`.
+    """
+    metrics = [metrics_of(2, threshold) for threshold in thresholds]
+    found = {
+        name: _mean_interval([each[name] for each in metrics], calibrated, targets, keys)
+        for name in metrics[0]
+    }
+    found["ece_uncalibrated"] = _mean_interval(
+        [expected_calibration_error] * len(metrics), plain, targets, keys
+    )
+    return found
+
+
+def _mean_interval(
+    metrics: Sequence[Metric], scores: Scores, targets: Scores, keys: Sequence[str]
+) -> Interval:
+    return rows_interval(mean_figure(metrics, scores, targets), keys)
+
+
+def mean_figure(metrics: Sequence[Metric], scores: Scores, targets: Scores) -> Callable[[Labels], float]:
+    """Return a figure of rows: the mean over labels of one of each, on the rows that it is known of."""
+    known = ~np.isnan(targets)
+    labels = np.nan_to_num(targets).astype(np.int64)
+
+    def mean(rows: Labels) -> float:
+        values = []
+        for at, metric in enumerate(metrics):
+            kept = rows[known[rows, at]]
+            values.append(metric(scores[kept, at], labels[kept, at]))
+        return float(np.mean(values))
+
+    return mean
+
+
+def _two(scores: Scores) -> Scores:
+    return np.stack([1.0 - scores, scores], axis=1)
 
 
 def position_baseline(from_end_mm: Scores, labels: Labels, keys: Sequence[str]) -> Interval:

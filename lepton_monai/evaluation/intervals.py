@@ -53,8 +53,8 @@ class Interval:
 
     def text(self, decimals: int = 2) -> str:
         """Return it with two decimals, or more: ``0.83 [0.78, 0.87], n = 12``."""
-        if self.n == 0:
-            return f"undefined in all {self.undefined}"
+        if np.isnan(self.mean):
+            return f"undefined in all {self.n + self.undefined}"
         bounded = np.isfinite([self.low, self.high]).all()
         bounds = f" [{self.low:.{decimals}f}, {self.high:.{decimals}f}]" if bounded else ""
         note = ", too few for a reliable interval" if bounds and self.n < RELIABLE_FROM else ""
@@ -155,45 +155,22 @@ def metric_interval(
     them positive, against 94.9 % with BCa.
     """
     _require_rows(scores, labels, patients)
-    return _resampled(lambda rows: metric(scores[rows], labels[rows]), patients, seed)
+    return rows_interval(lambda rows: metric(scores[rows], labels[rows]), patients, seed)
 
 
-def metric_difference(
-    first: tuple[Metric, Values],
-    second: tuple[Metric, Values],
-    labels: Labels,
-    patients: Sequence[str],
-    seed: int = 0,
-) -> Interval:
-    """Return a figure of one set of scores less that of another, and its 95 % interval, paired by patient.
+def rows_interval(figure: Callable[[Rows], float], patients: Sequence[str], seed: int = 0) -> Interval:
+    """Return a figure of rows and its 95 % interval, resampled by patient (BCa, seeded).
 
     Parameters
     ----------
-    first, second
-        A figure and the scores of the same samples: each has a threshold of its own.
-    labels, patients, seed
-        As `metric_interval` has them; a resample draws the same patients for both.
-
-    Raises
-    ------
-    InputError
-        As `metric_interval` raises it.
+    figure
+        Of the rows with these numbers; NaN where it isn't defined.
+    patients, seed
+        As `metric_interval` has them.
     """
-    for _, scores in (first, second):
-        _require_rows(scores, labels, patients)
-
-    def difference(rows: Rows) -> float:
-        one, other = (metric(scores[rows], labels[rows]) for metric, scores in (first, second))
-        return one - other
-
-    return _resampled(difference, patients, seed)
-
-
-def _resampled(figure: Callable[[Rows], float], patients: Sequence[str], seed: int) -> Interval:
-    """Return a figure of all rows and its BCa interval; the rows of one patient are drawn together."""
     keys, patient = np.unique(np.asarray(patients), return_inverse=True)
     rows = np.split(np.argsort(patient, kind="stable"), np.cumsum(np.bincount(patient))[:-1])
-    value, n = figure(np.arange(len(patient))), len(keys)
+    value, n = figure(np.arange(len(patients))), len(keys)
     if n < 2:
         return Interval(value, float("nan"), float("nan"), n, 0)
 

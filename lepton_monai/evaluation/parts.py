@@ -1,54 +1,65 @@
-"""What image and clinical values are worth together, beside each of them alone."""
+"""What image and clinical values are worth together, beside each of them alone; and two models in pairs."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
-from lepton_monai.evaluation.classes import Labels, Metric, Scores, metrics_of
-from lepton_monai.evaluation.intervals import Interval, metric_difference, metric_interval
+from lepton_monai.cases.classes import Holds
+from lepton_monai.evaluation.classes import Scores, metrics_of
+from lepton_monai.evaluation.classification import mean_figure
+from lepton_monai.evaluation.intervals import Interval, Rows, rows_interval
 
 COMPARED = ("auroc", "balanced_accuracy")
 """Figures that are told of a part alone, and that two models are compared by."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Judged:
     """What is compared.
 
     Parameters
     ----------
-    probabilities
+    probabilities, targets
         ``(n, classes)``.
-    threshold
-        Of class 1 where there are two.
+    holds
+        How many of the classes do.
+    thresholds
+        Of class 1 where there are two; one a label where any may hold.
     """
 
     probabilities: Scores
-    threshold: float
+    targets: Scores
+    holds: Holds
+    thresholds: Sequence[float]
 
-    def figure(self, name: str) -> tuple[Metric, Scores]:
-        """Return a figure by its name, and the scores as it takes them."""
+    def figure(self, name: str) -> Callable[[Rows], float]:
+        """Return a figure of rows by its name; of several labels the mean over them."""
+        if self.holds == "any":
+            each = [metrics_of(2, threshold)[name] for threshold in self.thresholds]
+            return mean_figure(each, self.probabilities, self.targets)
         classes = self.probabilities.shape[1]
         scores = self.probabilities[:, 1] if classes == 2 else self.probabilities
-        return metrics_of(classes, self.threshold)[name], scores
+        metric, labels = metrics_of(classes, self.thresholds[0])[name], self.targets.argmax(axis=1)
+        return lambda rows: metric(scores[rows], labels[rows])
 
 
-def figures_alone(one: Judged, labels: Labels, keys: Sequence[str]) -> dict[str, Interval]:
-    """Return the figures of one part by itself."""
-    return {name: metric_interval(*one.figure(name), labels, keys) for name in COMPARED}
+def compared_figures(one: Judged, keys: Sequence[str]) -> dict[str, Interval]:
+    """Return the figures that are compared, of one part or model by itself."""
+    return {name: rows_interval(one.figure(name), keys) for name in COMPARED}
 
 
-def paired_figures(
-    first: Judged, second: Judged, labels: Labels, keys: Sequence[str]
-) -> dict[str, Interval]:
+def paired_figures(first: Judged, second: Judged, keys: Sequence[str]) -> dict[str, Interval]:
     """Return the first's figures less the second's, paired by patient: above 0 the first is better.
 
     Parameters
     ----------
     first, second
         Of the same samples.
-    labels, keys
-        ``(n,)`` class ids, and whose the samples are.
+    keys
+        ``(n,)`` of the patients, who are drawn with all their rows, the same for both.
     """
-    return {
-        name: metric_difference(first.figure(name), second.figure(name), labels, keys) for name in COMPARED
-    }
+    return {name: rows_interval(_difference(first, second, name), keys) for name in COMPARED}
+
+
+def _difference(first: Judged, second: Judged, name: str) -> Callable[[Rows], float]:
+    one, other = first.figure(name), second.figure(name)
+    return lambda rows: one(rows) - other(rows)

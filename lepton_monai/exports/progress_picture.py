@@ -1,6 +1,7 @@
 """A picture of a training: how the loss fell, and what the network was fed with."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -9,8 +10,24 @@ from numpy.typing import NDArray
 
 from lepton_monai.core.files import replacing
 
-Patch = tuple[NDArray[np.float32], NDArray[np.uint8]]
-"""Image and label ``(x, y, z)``."""
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """Something that a network was fed with.
+
+    Parameters
+    ----------
+    image
+        float32 ``(x, y, z)``.
+    label
+        uint8 ``(x, y, z)``; None: a class, which is the caption.
+    caption
+        Stands above it.
+    """
+
+    image: NDArray[np.float32]
+    label: NDArray[np.uint8] | None = None
+    caption: str = ""
 
 
 def write_training_picture(
@@ -39,14 +56,16 @@ def write_training_picture(
     beside.set_ylabel("learning rate")
     beside.set_ylim(bottom=0)
     panel.legend(handles=[*panel.lines, *beside.lines], loc="upper right")
-    for one, (image, label) in zip(below.subplots(1, len(patches), squeeze=False)[0], patches, strict=True):
+    for one, patch in zip(below.subplots(1, len(patches), squeeze=False)[0], patches, strict=True):
+        label = np.zeros(patch.image.shape, np.uint8) if patch.label is None else patch.label
         # The slice with most of the label: an empty one says nothing of how it was cut.
-        k = int((label > 0).sum(axis=(0, 1)).argmax()) if label.any() else image.shape[2] // 2
-        one.imshow(image[:, :, k].T, cmap="gray", origin="lower")
+        k = int((label > 0).sum(axis=(0, 1)).argmax()) if label.any() else label.shape[2] // 2
+        one.imshow(patch.image[:, :, k].T, cmap="gray", origin="lower")
         plane = np.pad(label[:, :, k], 1)
         if plane.any():
             axes = (np.arange(-1, extent - 1) for extent in plane.shape)
             one.contour(*axes, plane.T > 0, levels=[0.5], colors=["tab:green"], linewidths=1.0)
+        one.set_title(patch.caption, fontsize=9)
         one.set_axis_off()
     with replacing(path) as temporary:
         figure.savefig(temporary, format="png", dpi=90, metadata={"Software": None})

@@ -1,121 +1,88 @@
 """Trained classifiers with the plans that prepare their input, and what makes their confidence honest."""
 
 import hashlib
-import json
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from pydantic import ConfigDict, TypeAdapter, ValidationError
-from pydantic.dataclasses import dataclass as checked_dataclass
 from safetensors.torch import load_file
 from torch.utils.data import default_collate
 
 from lepton_monai.cases.case import Case
 from lepton_monai.core.errors import InputError
-from lepton_monai.core.files import digest_of, write_json
+from lepton_monai.core.files import digest_of
 from lepton_monai.data.batch import Inputs, changed, joined
 from lepton_monai.data.class_sampler import network_input
 from lepton_monai.data.clinical import encoded
 from lepton_monai.data.inputs import Sample, SourceImage, samples_of
-from lepton_monai.evaluation.calibration import probabilities
+from lepton_monai.inference.decision import Heads, Logits, calibrated, read_heads
 from lepton_monai.labels.clinical import ClinicalRow
+from lepton_monai.labels.tables import Target
 from lepton_monai.networks.fusion import FusedClassifier, build_planned
 from lepton_monai.plans.classification import ClassificationPlan, read_classification
 from lepton_monai.plans.run import Run
 
-Logits = NDArray[np.float64]
-
 BATCH = 64
 """Images that are predicted together."""
-
-CALIBRATION = "calibration.json"
-
-
-@checked_dataclass(frozen=True, config=ConfigDict(extra="forbid"))
-class Decision:
-    """From logits to a decision, chosen on the validation cases.
-
-    Parameters
-    ----------
-    temperature
-        The logits are divided by it.
-    threshold
-        Of the probability of class 1, where there are two classes.
-    n
-        Validation samples; 0: nothing was chosen.
-    ece_before, ece_after
-        Expected calibration error on them; NaN is kept as null.
-    at_limit
-        The temperature lies at the end of what is tried: too few or too easy cases.
-    alone_thresholds
-        With clinical values, of class 1 where there are two: of the image alone, and of the values alone.
-    """
-
-    temperature: float = 1.0
-    threshold: float = 0.5
-    n: int = 0
-    ece_before: float | None = None
-    ece_after: float | None = None
-    at_limit: bool = False
-    alone_thresholds: tuple[float, ...] = ()
-
-
-def write_decision(run: Run, decision: Decision) -> None:
-    """Keep it in the run."""
-    write_json(run.folder / CALIBRATION, {"schema_version": 1, **asdict(decision)})
-
-
-def read_decision(run: Run) -> Decision:
-    """Read what `write_decision` wrote.
-
-    Raises
-    ------
-    InputError
-        The file is absent or damaged.
-    """
-    try:
-        content = json.loads((run.folder / CALIBRATION).read_text(encoding="utf-8"))
-        content.pop("schema_version", None)
-        return TypeAdapter(Decision).validate_python(content)
-    except (OSError, ValueError, AttributeError, ValidationError) as error:
-        message = f"The run {run.folder} holds no whole {CALIBRATION}: train it to its end."
-        raise InputError(message) from error
 
 
 @dataclass(frozen=True, eq=False)
 class ClassMember:
-    """One network in evaluation mode, its plan and its decision."""
+    """One network in evaluation mode, its plan, and the decision of each head: one, or one a label."""
 
     network: torch.nn.Module
     plan: ClassificationPlan
-    decision: Decision
+    heads: Heads
+
+
+@dataclass(frozen=True, eq=False)
+class Score:
+    """What networks say of one sample, before any temperature.
+
+    Parameters
+    ----------
+    case, patient, study, slice_number, from_end_mm, target
+        As the sample has them.
+    logits
+        ``(networks, heads, classes)``.
+    series
+        Of a study: the pseudonyms of its series.
+    """
+
+    case: str
+    patient: str
+    study: str
+    slice_number: int | None
+    from_end_mm: float
+    target: Target | None
+    logits: Logits
+    series: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, eq=False)
 class Answer:
-    """What is said of one sample.
+    """What is said of one sample, or of a study.
 
     Parameters
     ----------
-    case, patient, slice_number, from_end_mm, label
-        As the sample has them.
+    case, patient, slice_number, from_end_mm, target, series
+        As the score has them.
     probabilities
         Of each class, calibrated.
     uncalibrated
         The same without temperature.
     alone
-        Uncalibrated probabilities ``(2, classes)`` of the image alone and of its clinical values alone;
-        ``(0, classes)`` of a model without such values.
+        Calibrated probabilities ``(parts, classes)`` of what else the model can be asked (`PARTS`).
     """
 
     case: str
     patient: str
     slice_number: int | None
     from_end_mm: float
-    label: int | None
+    target: Target | None
+    series: tuple[str, ...]
     probabilities: NDArray[np.float64]
     uncalibrated: NDArray[np.float64]
     alone: NDArray[np.float64]
@@ -135,29 +102,32 @@ class Classifier:
         return self.members[0].plan
 
     @property
-    def threshold(self) -> float:
-        """Of the probability of class 1: the mean of the members'."""
-        return float(np.mean([member.decision.threshold for member in self.members]))
+    def thresholds(self) -> tuple[float, ...]:
+        """Of the probability of class 1, or of each label: the mean of the members'."""
+        return self._thresholds(0)
 
     @property
-    def alone_thresholds(self) -> tuple[float, ...]:
-        """Of image and values alone: the means of the members'."""
-        found = [member.decision.alone_thresholds or (0.5, 0.5) for member in self.members]
-        return tuple(float(one) for one in np.mean(found, axis=0))
+    def alone_thresholds(self) -> tuple[tuple[float, ...], ...]:
+        """The same of what else the model can be asked."""
+        return tuple(self._thresholds(head) for head in range(1, len(self.members[0].heads)))
 
-    def predict(
+    def _thresholds(self, head: int) -> tuple[float, ...]:
+        each = [[one.threshold for one in member.heads[head]] for member in self.members]
+        return tuple(np.mean(each, axis=0).tolist())
+
+    def score(
         self,
         case: Case,
         source: SourceImage,
-        label: int | None = None,
+        target: Target | None = None,
         clinical: ClinicalRow | None = None,
-    ) -> list[Answer]:
-        """Classify an image, or each of its slices.
+    ) -> list[Score]:
+        """Look at an image, or each of its slices.
 
         Parameters
         ----------
-        case, source, label
-            Whose image, the image, and what is known of its class.
+        case, source, target
+            Whose image, the image, and what is known of its classes.
         clinical
             What is known of it besides, where the model wants to know; None: nothing.
 
@@ -170,45 +140,91 @@ class Classifier:
             wanted = " or ".join(self.plan.source.units)
             message = f"The values are in {source.unit}, the model was trained on {wanted}."
             raise InputError(message)
-        calibrated, plain = [], []
-        samples: list[Sample] = []
+        logits, samples = [], list[Sample]()
         for member in self.members:
             plan, values = member.plan, encoded(clinical, member.plan.clinical)
-            samples = samples_of(case, source, plan.input, plan.source.level, label, values)
-            heads = heads_of(member.network, samples, plan, self.device)
-            calibrated.append(probabilities(heads[0], member.decision.temperature))
-            plain.append(np.stack([probabilities(logits) for logits in heads], axis=1))
-        rows = zip(samples, np.mean(calibrated, axis=0), np.mean(plain, axis=0), strict=True)
+            samples = samples_of(case, source, plan.input, plan.source.level, target, values)
+            logits.append(heads_of(member.network, samples, plan, self.device))
+        return scores_of(samples, np.stack(logits, axis=1))
+
+    def answers(self, scores: Sequence[Score]) -> list[Answer]:
+        """Say what the scores of a whole prediction mean: of each, or of each study."""
+        if not scores:
+            return []
+        scores = by_study(scores) if self.plan.source.level == "study" else scores
+        logits, holds = np.stack([one.logits for one in scores]), self.plan.holds
+        honest, plain = [], []
+        for at, member in enumerate(self.members):
+            each = [
+                calibrated(logits[:, at, head], [one.temperature for one in decisions], holds)
+                for head, decisions in enumerate(member.heads)
+            ]
+            honest.append(np.stack(each, axis=1))
+            plain.append(calibrated(logits[:, at, 0], [1.0] * len(member.heads[0]), holds))
+        rows = zip(scores, np.mean(honest, axis=0), np.mean(plain, axis=0), strict=True)
         return [
             Answer(
-                one.case, one.patient, one.slice_number, one.from_end_mm, one.label, found, raw[0], raw[1:]
+                case=one.case,
+                patient=one.patient,
+                slice_number=one.slice_number,
+                from_end_mm=one.from_end_mm,
+                target=one.target,
+                series=one.series,
+                probabilities=found[0],
+                uncalibrated=raw,
+                alone=found[1:],
             )
             for one, found, raw in rows
         ]
+
+
+def scores_of(samples: Sequence[Sample], logits: Logits) -> list[Score]:
+    """Return samples with their logits ``(n, networks, heads, classes)``, and without their arrays."""
+    return [
+        Score(one.case, one.patient, one.study, one.slice_number, one.from_end_mm, one.target, row)
+        for one, row in zip(samples, logits, strict=True)
+    ]
+
+
+def by_study(scores: Sequence[Score]) -> list[Score]:
+    """Return a score for each study, in the order of their first series: the mean of their logits."""
+    studies: dict[str, list[Score]] = {}
+    for one in scores:
+        studies.setdefault(one.study, []).append(one)
+    return [
+        replace(
+            series[0],
+            case=study,
+            logits=np.mean([one.logits for one in series], axis=0),
+            series=tuple(one.case for one in series),
+        )
+        for study, series in studies.items()
+    ]
 
 
 def logits_of(
     network: torch.nn.Module, samples: Sequence[Sample], plan: ClassificationPlan, device: torch.device
 ) -> Logits:
     """Return logits ``(n, classes)`` of a network in evaluation mode."""
-    return heads_of(network, samples, plan, device)[0]
+    return heads_of(network, samples, plan, device)[:, 0]
 
 
 def heads_of(
     network: torch.nn.Module, samples: Sequence[Sample], plan: ClassificationPlan, device: torch.device
 ) -> Logits:
-    """Return logits ``(heads, n, classes)`` of a network in evaluation mode: the first head decides.
-
-    With clinical values the others are of the image alone, and of the values alone.
-    """
+    """Return logits ``(n, heads, classes)`` of a network in evaluation mode: the first head decides."""
     found = []
     with torch.inference_mode():
         for start in range(0, len(samples), BATCH):
             fed = [_fed(one, plan) for one in samples[start : start + BATCH]]
             inputs = changed(default_collate(fed), lambda tensor: tensor.to(device))
-            heads = network.heads(inputs) if isinstance(network, FusedClassifier) else (network(inputs),)
-            found.append(torch.stack(heads).double().cpu().numpy())
-    return np.concatenate(found, axis=1)
+            heads = (
+                network.heads(inputs)  # type: ignore[arg-type] # its plan has values: a pair
+                if isinstance(network, FusedClassifier)
+                else (network(inputs),)
+            )
+            found.append(torch.stack(heads, dim=1).double().cpu().numpy())
+    return np.concatenate(found)
 
 
 def _fed(sample: Sample, plan: ClassificationPlan) -> Inputs:
@@ -236,7 +252,7 @@ def load_classifier(runs: Sequence[Run], device: torch.device) -> Classifier:
 
 
 def _task_of(plan: ClassificationPlan) -> tuple[object, ...]:
-    return plan.classes, plan.source.level, plan.clinical and plan.clinical.columns
+    return plan.classes, plan.holds, plan.source.level, plan.clinical and plan.clinical.columns
 
 
 def _member(run: Run, device: torch.device) -> ClassMember:
@@ -248,4 +264,4 @@ def _member(run: Run, device: torch.device) -> ClassMember:
     except (RuntimeError, ValueError) as error:
         message = f"The weights of {run.folder} don't fit the network of its plan."
         raise InputError(message) from error
-    return ClassMember(network.eval().to(device), plan, read_decision(run))
+    return ClassMember(network.eval().to(device), plan, read_heads(run))

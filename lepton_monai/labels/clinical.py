@@ -25,6 +25,11 @@ class ClinicalColumns:
     numbers: tuple[str, ...]
     categories: tuple[str, ...]
 
+    @property
+    def names(self) -> tuple[str, ...]:
+        """Of all values."""
+        return (*self.numbers, *self.categories)
+
 
 @dataclass(frozen=True)
 class ClinicalRow:
@@ -58,16 +63,17 @@ def read_clinical(path: Path, columns: ClinicalColumns) -> dict[str, ClinicalRow
     """
     what = f"The table of clinical values {path}"
     found: dict[str, ClinicalRow] = {}
-    for line, cells in read_rows(path, what, (columns.by, *columns.numbers, *columns.categories)):
-        row = ClinicalRow(
-            {name: _number(cells[name], what, line, name) for name in columns.numbers if cells[name]},
-            {name: cells[name] for name in columns.categories if cells[name]},
-        )
-        if not cells[columns.by]:
+    for line, key, said in read_rows(path, what, columns.by, columns.names):
+        if not key:
             message = f"{what}, line {line}: `{columns.by}` is empty."
             raise ConfigError(message)
+        cells = {name: cell for name, cell in zip(columns.names, said, strict=True) if cell}
+        row = ClinicalRow(
+            {name: _number(cells[name], what, line, name) for name in columns.numbers if name in cells},
+            {name: cells[name] for name in columns.categories if name in cells},
+        )
         # No id in the message: it may go into a log.
-        if found.setdefault(cells[columns.by], row) != row:
+        if found.setdefault(key, row) != row:
             message = f"{what} has two rows that differ for one {columns.by}: line {line}."
             raise ConfigError(message)
     if not found:

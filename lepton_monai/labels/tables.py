@@ -1,13 +1,22 @@
-"""Classes from a table: CSV with a column that says what a row is about, and one that says its class."""
+"""Classes from a table: CSV with a column that says what a row is about, and those of its classes."""
 
 import csv
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Literal
 
+import numpy as np
+from numpy.typing import NDArray
+
 from lepton_monai.core.errors import ConfigError
 
 By = Literal["patient_id", "study_uid", "series_uid", "file"]
+
+Target = NDArray[np.float32]
+"""Share of each class ``(classes,)``, 0 to 1; NaN: unknown."""
+
+CELLS = {"1": 1.0, "yes": 1.0, "true": 1.0, "0": 0.0, "no": 0.0, "false": 0.0, "": float("nan")}
+"""What a cell may say of a label; nothing in it: unknown."""
 
 
 def read_classes(path: Path, by: By, column: str) -> dict[str, str]:
@@ -27,22 +36,73 @@ def read_classes(path: Path, by: By, column: str) -> dict[str, str]:
     ConfigError
         The file can't be read, lacks a column, or gives one thing two classes.
     """
-    what = f"The table of classes {path}"
     found: dict[str, str] = {}
-    for number, row in read_rows(path, what, (by, column)):
-        name = row[column]
+    for number, key, (name,) in read_rows(path, f"The table of classes {path}", by, (column,)):
         # No id in the message: it may go into a log.
-        if name and found.setdefault(row[by], name) != name:
-            message = f"{what} has two classes for one {by}: line {number}."
+        if name and found.setdefault(key, name) != name:
+            message = f"The table of classes {path} has two classes for one {by}: line {number}."
             raise ConfigError(message)
     if not found:
-        message = f"{what} names no class in its column {column}."
+        message = f"The table of classes {path} names no class in its column {column}."
         raise ConfigError(message)
     return found
 
 
-def read_rows(path: Path, what: str, columns: Sequence[str]) -> Iterator[tuple[int, dict[str, str]]]:
-    """Yield the wanted columns of every row, without blanks around them, each with the number of its line.
+def read_targets(path: Path, by: By, columns: Sequence[str]) -> dict[str, Target]:
+    """Read which of several labels hold for each patient, study, series or file.
+
+    Parameters
+    ----------
+    path
+        CSV with a head; other columns are passed over, and so are rows that say nothing.
+    by
+        The column that says what a row is about; what several rows say of one thing is joined.
+    columns
+        One a label, with the cells 1, yes, true or 0, no, false; an empty one is unknown.
+
+    Raises
+    ------
+    ConfigError
+        The file can't be read, lacks a column, has another cell, or says yes and no of one thing.
+    """
+    found: dict[str, Target] = {}
+    for number, key, cells in read_rows(path, f"The table of classes {path}", by, columns):
+        said = np.array(
+            [_value(cell, path, number, name) for name, cell in zip(columns, cells, strict=True)]
+        )
+        if np.isnan(said).all():
+            continue
+        before = found.get(key, np.full(len(columns), np.nan, dtype=np.float32))
+        both = ~np.isnan(said) & ~np.isnan(before)
+        differing = [name for name, one in zip(columns, both & (said != before), strict=True) if one]
+        if differing:
+            message = (
+                f"The table of classes {path} says yes and no of {', '.join(differing)} for one {by}: "
+                f"line {number}."
+            )
+            raise ConfigError(message)
+        found[key] = np.where(np.isnan(said), before, said).astype(np.float32)
+    if not found:
+        message = f"The table of classes {path} says nothing in its columns {', '.join(columns)}."
+        raise ConfigError(message)
+    return found
+
+
+def _value(cell: str, path: Path, number: int, column: str) -> float:
+    value = CELLS.get(cell.lower())
+    if value is None:
+        message = (
+            f"The table of classes {path} has something else than 1, 0, yes, no, true, false or nothing in "
+            f"its column {column}: line {number}."
+        )
+        raise ConfigError(message)
+    return value
+
+
+def read_rows(
+    path: Path, what: str, by: str, columns: Sequence[str]
+) -> Iterator[tuple[int, str, list[str]]]:
+    """Yield the line, what it is about, and what it says, of every row.
 
     Parameters
     ----------
@@ -50,6 +110,8 @@ def read_rows(path: Path, what: str, columns: Sequence[str]) -> Iterator[tuple[i
         CSV with a head.
     what
         Names the table in messages.
+    by
+        The column that says what a row is about.
     columns
         That are wanted; others are passed over.
 
@@ -60,14 +122,17 @@ def read_rows(path: Path, what: str, columns: Sequence[str]) -> Iterator[tuple[i
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
+            reader = csv.DictReader(file)
+            rows = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         message = f"{what} can't be read: {error}."
         raise ConfigError(message) from error
-    for number, row in enumerate(rows, start=2):
-        lacking = [name for name in columns if row.get(name) is None]
+    for number, row in rows:
+        lacking = [name for name in (by, *columns) if row.get(name) is None]
         if lacking:
-            wanted = ", ".join(columns[:-1]) + f" and {columns[-1]}"
-            message = f"{what} needs the columns {wanted}: line {number} lacks {', '.join(lacking)}."
+            message = (
+                f"{what} needs the columns {' and '.join((by, *columns))}; "
+                f"{', '.join(lacking)} is missing: line {number}."
+            )
             raise ConfigError(message)
-        yield number, {name: row[name].strip() for name in columns}
+        yield number, row[by].strip(), [row[name].strip() for name in columns]

@@ -11,7 +11,7 @@ from typing import Any, Literal
 from pydantic import ConfigDict
 from pydantic.dataclasses import dataclass as checked_dataclass
 
-from lepton_monai.cases.classes import Level
+from lepton_monai.cases.classes import FileFormat, Holds, Level
 from lepton_monai.labels.clinical import ClinicalColumns
 from lepton_monai.labels.tables import By
 from lepton_monai.plans.plan import (
@@ -25,19 +25,28 @@ from lepton_monai.plans.plan import (
     read_yaml,
 )
 
-SCHEMA = 1
+SCHEMA = 2
 _STRICT = ConfigDict(extra="forbid")
 
 
 @checked_dataclass(frozen=True, config=_STRICT)
 class SourcePlan:
-    """Which inputs the model is for: a whole `series`, one `slice` of it, or one picture (`image`)."""
+    """Which inputs the model is for.
+
+    A whole `series`; all series of a `study`; one `slice` of a series; or one picture (`image`).
+    """
 
     name: str
+    file_format: FileFormat
     level: Level
     modality: str | None
     description: str | None
     units: tuple[str, ...]
+
+    @property
+    def fed(self) -> Literal["series", "slice", "image"]:
+        """What one input of the network is: a study is fed series by series."""
+        return "series" if self.level == "study" else self.level
 
 
 @checked_dataclass(frozen=True, config=_STRICT)
@@ -120,8 +129,8 @@ class ClinicalPlan:
     @property
     def columns(self) -> ClinicalColumns:
         """What is taken of a table."""
-        names = [tuple(one.name for one in side) for side in (self.numbers, self.categories)]
-        return ClinicalColumns(self.by, *names)
+        numbers, categories = (tuple(one.name for one in side) for side in (self.numbers, self.categories))
+        return ClinicalColumns(self.by, numbers, categories)
 
     @property
     def width(self) -> int:
@@ -129,12 +138,17 @@ class ClinicalPlan:
         return 2 * len(self.numbers) + sum(len(one.levels) for one in self.categories)
 
 
+PARTS = ("image", "values")
+"""What a model with clinical values can also be asked alone, in the order of its heads after the first."""
+
+
 @checked_dataclass(frozen=True, config=_STRICT)
 class ClassTrainingPlan:
     """How the network is trained.
 
     `mixup` is the parameter of the Beta distribution that two images are mixed by, 0: never. A class
-    weighs what `class_weights` says. `shift` is the share of each side that an image is moved by.
+    weighs what `class_weights` says; of several labels, what a positive weighs against a negative.
+    `shift` is the share of each side that an image is moved by.
     """
 
     batch_size: int
@@ -162,17 +176,26 @@ class ClassTrainingPlan:
 
 @checked_dataclass(frozen=True, config=_STRICT)
 class ClassificationPlan:
-    """A whole plan, with the reasons for its values by their dotted name."""
+    """A whole plan, with the reasons for its values by their dotted name.
+
+    `holds`: exactly `one` of the classes, or `any` of them, each a label of its own.
+    """
 
     schema_version: int
     task: Literal["classification"]
     classes: tuple[str, ...]
+    holds: Holds
     source: SourcePlan
     input: InputPlan
     network: ClassifierPlan
     training: ClassTrainingPlan
     clinical: ClinicalPlan | None = None
     reasons: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What the model can also be asked alone."""
+        return PARTS if self.clinical else ()
 
 
 def classification_text(plan: ClassificationPlan) -> str:

@@ -7,6 +7,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
+from lepton_monai.cases.classes import Holds
 from lepton_monai.data.inputs import SourceMeasurement, scaled
 from lepton_monai.plans.classification import (
     SCHEMA,
@@ -42,13 +43,24 @@ PRETRAINED_RATE = 0.1
 
 @dataclass(frozen=True)
 class ClassTask:
-    """What the plan is for: classes with their counts in the training set, and the source of the images.
+    """What the plan is for.
 
-    With clinical values also their scale, and the reasons for it.
+    Parameters
+    ----------
+    classes, holds
+        Names, and how many of them hold for an input.
+    counts, known
+        Training samples of each class, and of how many it is known.
+    source
+        Of the images.
+    clinical, clinical_reasons
+        The scale of the values that go with them, and why; None: there are none.
     """
 
     classes: tuple[str, ...]
+    holds: Holds
     counts: tuple[int, ...]
+    known: tuple[int, ...]
     source: SourcePlan
     clinical: ClinicalPlan | None = None
     clinical_reasons: Mapping[str, str] = field(default_factory=dict)
@@ -64,17 +76,19 @@ def draft_classification(
     ConfigError
         A value that was given doesn't fit.
     """
-    level = task.source.level
+    level = task.source.fed
     size, spacing, why_size = _size(task, found, machine)
     channels = 3 if level == "image" and any(one.shape[2] == 3 for one in found) else 1
     scale, why_scale = _scale(task, found)
-    weights, why_weights = _class_weights(task.counts)
+    weigh = _class_weights if task.holds == "one" else _label_weights
+    weights, why_weights = weigh(task.counts, task.known)
     pretrained = bool(options.given.get("network.weights_sha256"))
     network = "resnet10" if level == "series" else "efficientnet-lite0"
     plan = ClassificationPlan(
         schema_version=SCHEMA,
         task="classification",
         classes=task.classes,
+        holds=task.holds,
         source=task.source,
         input=InputPlan(size=size, spacing_mm=spacing, channels=channels, scale=scale),
         network=ClassifierPlan(name=network),
@@ -108,7 +122,7 @@ def draft_classification(
 def _size(
     task: ClassTask, found: Sequence[SourceMeasurement], machine: Machine
 ) -> tuple[Triple, tuple[float, float, float] | None, str]:
-    level = task.source.level
+    level = task.source.fed
     longest, unit = LONGEST_SIDE[machine.kind][level], SIDE_UNIT[level]
     axes = 3 if level == "series" else 2
     shapes = np.median([one.shape for one in found], axis=0)[:axes]
@@ -137,7 +151,7 @@ def _rounded(sides: NDArray[np.float64], unit: int) -> Triple:
 def _scale(task: ClassTask, found: Sequence[SourceMeasurement]) -> tuple[ScalePlan, str]:
     """Choose by the unit, never by the name of a modality."""
     units = set(task.source.units)
-    if task.source.level == "image":
+    if task.source.fed == "image":
         draft, why = _plain_scale("none", 0.0, 1.0), "pictures run from black to white"
     elif len(units) > 1 or units == {"1"}:
         values = np.concatenate([_zscore(one.values) for one in found])
@@ -164,20 +178,27 @@ def _zscore(values: NDArray[np.float64]) -> NDArray[np.float64]:
     return np.asarray((values - values.mean()) / (values.std() or 1.0))
 
 
-def _class_weights(counts: Sequence[int]) -> tuple[tuple[float, ...], str]:
+def _class_weights(counts: Sequence[int], known: Sequence[int]) -> tuple[tuple[float, ...], str]:
     said = ", ".join(str(count) for count in counts)
     if not min(counts) or max(counts) < UNBALANCED * min(counts):
         return (1.0,) * len(counts), f"{said} of each class: about equal"
-    weights = [sum(counts) / (len(counts) * count) for count in counts]
+    weights = [every / (len(counts) * count) for count, every in zip(counts, known, strict=True)]
     return tuple(round(weight, 4) for weight in weights), f"{said} of each class: each counts the same"
+
+
+def _label_weights(counts: Sequence[int], known: Sequence[int]) -> tuple[tuple[float, ...], str]:
+    said = ", ".join(f"{count} of {every}" for count, every in zip(counts, known, strict=True))
+    ratios = [(every - count) / count if count else 0.0 for count, every in zip(counts, known, strict=True)]
+    weights = [round(one, 4) if one and max(one, 1 / one) >= UNBALANCED else 1.0 for one in ratios]
+    return tuple(weights), f"{said} are positive: both sides of a label count about the same"
 
 
 def _training(
     task: ClassTask, weights: tuple[float, ...], options: PlanOptions, *, pretrained: bool
 ) -> ClassTrainingPlan:
-    level = task.source.level
+    level = task.source.fed
     return ClassTrainingPlan(
-        batch_size=max(2, min(BATCH[level], sum(task.counts) // 2)),
+        batch_size=max(2, min(BATCH[level], max(task.known) // 2)),
         steps=1,
         optimizer="adamw",
         schedule="cosine",

@@ -17,7 +17,7 @@ from lepton_monai.plans.options import PlanOptions
 from lepton_monai.plans.plan import Precision, with_values
 from lepton_monai.training.loop import Feeding, Source, batches
 from lepton_monai.training.seeds import deterministic, seeded
-from lepton_monai.training.training import Training
+from lepton_monai.training.training import Loss, Training
 
 MEASURED_STEPS = 4
 FEWEST_STEPS = 50
@@ -47,27 +47,51 @@ def classification_training(
     if network is None:
         network = build_planned(plan)
     weights = torch.tensor(plan.training.class_weights, device=device)
-    loss = partial(class_loss, weights=weights, smoothing=plan.training.label_smoothing)
-    return Training(plan, device, network, loss, pretrained)
+    loss = partial(LOSSES[plan.holds], weights=weights, smoothing=plan.training.label_smoothing)
+    return Training(plan, device, network, partial(over_heads, loss), pretrained)
+
+
+def over_heads(
+    loss: Loss, outputs: torch.Tensor | Sequence[torch.Tensor], target: torch.Tensor
+) -> torch.Tensor:
+    """Return the loss of logits; of several heads' the mean."""
+    heads = (outputs,) if isinstance(outputs, torch.Tensor) else outputs
+    return torch.stack([loss(one, target) for one in heads]).mean()
 
 
 def class_loss(
-    outputs: torch.Tensor | tuple[torch.Tensor, ...],
-    target: torch.Tensor,
-    *,
-    weights: torch.Tensor,
-    smoothing: float,
+    logits: torch.Tensor, target: torch.Tensor, *, weights: torch.Tensor, smoothing: float
 ) -> torch.Tensor:
-    """Return the weighted cross-entropy of logits ``(n, classes)`` with shares of classes.
+    """Return the weighted cross-entropy of logits with shares of classes ``(n, classes)``."""
+    return torch.nn.functional.cross_entropy(
+        logits.float(), target, weight=weights, label_smoothing=smoothing
+    )
 
-    Of several heads the mean of theirs.
+
+def label_loss(
+    logits: torch.Tensor, target: torch.Tensor, *, weights: torch.Tensor, smoothing: float
+) -> torch.Tensor:
+    """Return the binary cross-entropy of logits with labels ``(n, labels)``, the mean over those known.
+
+    Parameters
+    ----------
+    target
+        0 to 1; NaN is unknown and counts nothing.
+    weights
+        Of a positive against a negative, ``(labels,)``.
+    smoothing
+        What of a label is spread over yes and no.
     """
-    heads = (outputs,) if isinstance(outputs, torch.Tensor) else outputs
-    losses = [
-        torch.nn.functional.cross_entropy(one.float(), target, weight=weights, label_smoothing=smoothing)
-        for one in heads
-    ]
-    return torch.stack(losses).mean()
+    known = ~target.isnan()
+    smooth = target.nan_to_num() * (1.0 - smoothing) + smoothing / 2
+    each = torch.nn.functional.binary_cross_entropy_with_logits(
+        logits.float(), smooth, pos_weight=weights, reduction="none"
+    )
+    return (each * known).sum() / known.sum().clamp(min=1)
+
+
+LOSSES = {"one": class_loss, "any": label_loss}
+"""By how many of the classes hold."""
 
 
 def images_of(samples: Sequence[Sample], plan: ClassificationPlan) -> Source:

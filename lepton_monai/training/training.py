@@ -216,7 +216,8 @@ def _distributed(network: torch.nn.Module, device: torch.device) -> torch.nn.Mod
     if not (torch.distributed.is_available() and torch.distributed.is_initialized()):
         return network
     ids = [device] if device.type == "cuda" else None
-    return torch.nn.parallel.DistributedDataParallel(network, device_ids=ids)
+    # MONAI's transformers have parameters that no output depends on: the ranks would wait for them.
+    return torch.nn.parallel.DistributedDataParallel(network, device_ids=ids, find_unused_parameters=True)
 
 
 def _move_average(average: torch.nn.Module, network: torch.nn.Module, decay: float) -> None:

@@ -4,7 +4,13 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lepton_monai.cases.case import Case
-from lepton_monai.cases.collect import ImageChoice, nifti_files, refused_pseudonym, series_pseudonym
+from lepton_monai.cases.collect import (
+    ImageChoice,
+    nifti_files,
+    refused_pseudonym,
+    series_pseudonym,
+    study_pseudonym,
+)
 from lepton_monai.core.errors import InputError
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.progress import Progress
@@ -98,6 +104,7 @@ def _dicom_case(series: Series, name: str, pseudonyms: Pseudonyms) -> Case:
         person=identity.patient_key,
         image=series,
         label=None,
+        study=study_pseudonym(series, pseudonyms),
     )
 
 

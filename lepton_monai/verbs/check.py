@@ -63,7 +63,7 @@ def check(
     """
     choice = config.data_choice()
     collection = collect(choice, pseudonyms or load_pseudonyms(), progress)
-    split = split_cases(collection.cases, config.split_rule())
+    split = split_cases(collection.cases, config.split.rule())
     findings = [*collection.findings, *(("split", finding) for finding in split.findings)]
     rows: list[CaseRow] = []
     seen: dict[str, Case] = {}

@@ -1,7 +1,8 @@
 """`lepton check` of a classifier: which classes there are, on which side, and what is wrong."""
 
-from collections import Counter
 from dataclasses import dataclass
+
+import numpy as np
 
 from lepton_monai.cases.case import Case
 from lepton_monai.cases.classes import collect_classified
@@ -12,6 +13,7 @@ from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
 from lepton_monai.data.clinical import remarks
 from lepton_monai.data.inputs import read_source
+from lepton_monai.labels.tables import Target
 from lepton_monai.verbs.class_preparing import clinical_of
 
 
@@ -25,8 +27,10 @@ class ClassCheckReport:
         Names by id.
     unit
         What the split parts: `patient`, or `image` where nobody is known.
-    counts
-        Samples of each class, by side.
+    counts, unknown
+        Samples of each class, and of how many it isn't known, by side.
+    samples
+        Of all classes, by side.
     keys
         Patients (or images), by side.
     findings
@@ -36,6 +40,8 @@ class ClassCheckReport:
     classes: tuple[str, ...]
     unit: str
     counts: dict[str, tuple[int, ...]]
+    unknown: dict[str, tuple[int, ...]]
+    samples: dict[str, int]
     keys: dict[str, int]
     findings: tuple[tuple[str, Finding], ...]
 
@@ -59,7 +65,7 @@ def check_classifier(
     split = split_cases(classified.cases, config.split.rule())
     findings = [*classified.findings, *(("split", finding) for finding in split.findings)]
     clinical, _ = clinical_of(choice, classified, {case.pseudonym for case in split.train})
-    counts: dict[str, Counter[int]] = {side: Counter() for side in SIDES}
+    targets: dict[str, list[Target]] = {side: [] for side in SIDES}
     seen: dict[str, Case] = {}
     side_of = {case.pseudonym: side for side in SIDES for case in split.side(side)}
     for case in progress.track(classified.cases, "reading cases", len(classified.cases)):
@@ -76,15 +82,18 @@ def check_classifier(
         side = side_of.get(case.pseudonym)
         if side is None:
             continue
-        if case.pseudonym in classified.class_of:
-            counts[side][classified.class_of[case.pseudonym]] += 1
+        if case.pseudonym in classified.targets:
+            targets[side].append(classified.targets[case.pseudonym])
         else:
-            counts[side].update(source.present.astype(int).tolist())
+            targets[side] += source.slice_targets()
     findings.sort(key=lambda pair: (pair[1].severity != "refused", pair[1].action == "used"))
+    stacked = {side: np.reshape(rows, (-1, len(classified.classes))) for side, rows in targets.items()}
     return ClassCheckReport(
         classes=classified.classes,
         unit="patient" if choice.by_patient else "image",
-        counts={side: tuple(counts[side][one] for one in range(len(classified.classes))) for side in SIDES},
+        counts={side: tuple(np.sum(rows == 1.0, axis=0).tolist()) for side, rows in stacked.items()},
+        unknown={side: tuple(np.sum(np.isnan(rows), axis=0).tolist()) for side, rows in stacked.items()},
+        samples={side: len(rows) for side, rows in stacked.items()},
         keys={side: len({case.person for case in split.side(side)}) for side in SIDES},
         findings=tuple(findings),
     )

@@ -3,6 +3,8 @@
 from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
+import numpy as np
+
 from lepton_monai.cases.case import Case
 from lepton_monai.cases.classes import ClassChoice, Classified
 from lepton_monai.cases.clinical import row_key
@@ -57,21 +59,26 @@ def task_of(
     choice: ClassChoice, classified: Classified, measured: dict[str, SourceMeasurement]
 ) -> ClassTask:
     """Return what a plan is for, with the classes counted."""
+    counts: tuple[int, ...]
+    known: tuple[int, ...]
     if choice.label.source == "segment":
         positives = sum(one.positives for one in measured.values())
-        counts: tuple[int, ...] = (sum(one.shape[2] for one in measured.values()) - positives, positives)
+        slices = sum(one.shape[2] for one in measured.values())
+        counts, known = (slices - positives, positives), (slices, slices)
     else:
-        ids = [classified.class_of[name] for name in measured]
-        counts = tuple(ids.count(one) for one in range(len(classified.classes)))
+        targets = np.stack([classified.targets[name] for name in measured])
+        counts = tuple(np.sum(targets == 1.0, axis=0).tolist())
+        known = tuple(np.sum(~np.isnan(targets), axis=0).tolist())
     source = SourcePlan(
         name=choice.image.name,
+        file_format=choice.file_format,
         level=choice.level,
         modality=choice.image.modality,
         description=choice.image.description,
         units=tuple(sorted({one.unit for one in measured.values()})),
     )
     clinical, reasons = clinical_of(choice, classified, measured)
-    return ClassTask(classified.classes, counts, source, clinical, reasons)
+    return ClassTask(classified.classes, classified.holds, counts, known, source, clinical, reasons)
 
 
 def clinical_of(
@@ -89,13 +96,13 @@ def clinical_of(
     Raises
     ------
     InputError
-        A column holds nothing for them.
+        A column holds nothing for them, or too much.
     """
     if choice.clinical is None:
         return None, {}
     columns = choice.clinical.columns
     rows = {
-        row_key(case, columns.by, choice.root): classified.clinical.get(case.pseudonym)
+        row_key(case, columns.by, choice.folder): classified.clinical.get(case.pseudonym)
         for case in classified.cases
         if case.pseudonym in training
     }
@@ -104,13 +111,10 @@ def clinical_of(
 
 def require_same_clinical(plan: ClassificationPlan, choice: ClassChoice) -> None:
     """Refuse a plan that was made for other clinical values than the config names."""
-    planned = plan.clinical and plan.clinical.columns
-    wanted = choice.clinical and choice.clinical.columns
+    planned = plan.clinical.columns if plan.clinical else None
+    wanted = choice.clinical.columns if choice.clinical else None
     if planned != wanted:
-        said = [
-            "none" if one is None else ", ".join((*one.numbers, *one.categories))
-            for one in (planned, wanted)
-        ]
+        said = ["none" if one is None else ", ".join(one.names) for one in (planned, wanted)]
         message = f"The plan is for the clinical values {said[0]}; the config names {said[1]}."
         raise ConfigError(message)
 
@@ -135,9 +139,9 @@ def read_side(
             side.findings.append((case.pseudonym, Finding("training_data_in_test", message)))
             continue
         side.digests[case.pseudonym] = source.digest
-        label = classified.class_of.get(case.pseudonym)
+        target = classified.targets.get(case.pseudonym)
         row = classified.clinical.get(case.pseudonym)
         side.findings.extend((case.pseudonym, one) for one in remarks(row, plan.clinical))
         values = encoded(row, plan.clinical)
-        side.samples.extend(samples_of(case, source, plan.input, choice.level, label, values))
+        side.samples.extend(samples_of(case, source, plan.input, choice.level, target, values))
     return side

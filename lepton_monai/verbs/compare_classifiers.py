@@ -10,7 +10,8 @@ from lepton_monai.core.errors import InputError
 from lepton_monai.evaluation.intervals import Interval
 from lepton_monai.evaluation.parts import Judged, paired_figures
 from lepton_monai.inference.classifier import Answer
-from lepton_monai.verbs.evaluate_classifier import ClassEvaluation, evaluate_classifier
+from lepton_monai.verbs.class_answers import OperatingPoint
+from lepton_monai.verbs.evaluate_classifier import ClassEvaluation, evaluate_classifier, targets_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,18 +52,19 @@ def compare_classifiers(first: Path, second: Path, **options: Any) -> ClassCompa
     both = [evaluate_classifier(folder, **options) for folder in (first, second)]
     found = [{(one.case, one.slice_number): one for one in done.answers} for done in both]
     shared = [place for place in found[0] if place in found[1]]
-    if both[0].classes != both[1].classes or not shared:
+    tasks = [(done.point.classes, done.point.holds) for done in both]
+    if tasks[0] != tasks[1] or not shared:
         message = f"{first} and {second} have no classes and cases in common: they can't be paired."
         raise InputError(message)
     answers = [[of[place] for place in shared] for of in found]
-    labels = [np.array([one.label for one in side]) for side in answers]
-    if (labels[0] != labels[1]).any():
+    one, other = (_judged(side, done.point) for side, done in zip(answers, both, strict=True))
+    if not np.array_equal(one.targets, other.targets, equal_nan=True):
         message = f"{first} and {second} were given other classes for the same cases: they can't be paired."
         raise InputError(message)
-    one, other = (_judged(side, done.threshold) for side, done in zip(answers, both, strict=True))
-    differences = paired_figures(one, other, labels[0], [answer.patient for answer in answers[0]])
+    differences = paired_figures(one, other, [answer.patient for answer in answers[0]])
     return ClassComparison(both[0], both[1], differences, len(shared))
 
 
-def _judged(answers: list[Answer], threshold: float) -> Judged:
-    return Judged(np.stack([one.probabilities for one in answers]), threshold)
+def _judged(answers: list[Answer], point: OperatingPoint) -> Judged:
+    honest = np.stack([one.probabilities for one in answers])
+    return Judged(honest, targets_of(answers), point.holds, point.thresholds)

@@ -1,14 +1,13 @@
 """`lepton evaluate` of a classifier: figures with intervals by patient, never accuracy alone."""
 
-import csv
-import io
-from collections.abc import Mapping, Sequence
-from dataclasses import asdict, dataclass, field
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from lepton_monai.cases.case import Case
 from lepton_monai.cases.classes import ClassChoice, Classified, collect_classified
@@ -20,18 +19,22 @@ from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
 from lepton_monai.data.clinical import remarks
 from lepton_monai.data.inputs import read_source
-from lepton_monai.evaluation.classes import Labels, decide
-from lepton_monai.evaluation.classification import ClassFigures, class_figures, position_baseline
+from lepton_monai.evaluation.classification import (
+    ClassFigures,
+    class_figures,
+    label_figures,
+    mean_figures,
+    position_baseline,
+)
 from lepton_monai.evaluation.intervals import Interval
-from lepton_monai.evaluation.parts import Judged, figures_alone, paired_figures
-from lepton_monai.inference.classifier import Answer, Classifier, load_classifier
+from lepton_monai.evaluation.parts import Judged, compared_figures, paired_figures
+from lepton_monai.inference.classifier import Answer, Classifier, Score, load_classifier
+from lepton_monai.plans.classification import PARTS
 from lepton_monai.plans.run import Run, open_runs, read_split
 from lepton_monai.training.devices import choose_device
+from lepton_monai.verbs.class_answers import OperatingPoint, answers_csv
 from lepton_monai.verbs.class_preparing import require_same_clinical
 from lepton_monai.verbs.evaluate import Side
-
-PARTS = ("image", "values")
-"""In the order of `Answer.alone`."""
 
 
 @dataclass(frozen=True)
@@ -40,15 +43,12 @@ class PartEvaluation:
 
     Parameters
     ----------
-    threshold
-        Of class 1 where there are two, chosen for this part.
     figures
         Of this part.
     gains
         Figures of both together less this part's, paired by patient: above 0 both are better.
     """
 
-    threshold: float
     figures: dict[str, Interval]
     gains: dict[str, Interval]
 
@@ -59,16 +59,16 @@ class ClassEvaluation:
 
     Parameters
     ----------
-    classes
-        Names by id.
+    point
+        Names of the classes, and what decided for them.
     unit
         Whom the intervals are drawn by: `patient`, or `image` where nobody is known.
     figures
-        With intervals and counts.
+        With intervals and counts; of several labels the mean over them, and the sum of their counts.
+    labels
+        Of several labels: the figures of each, by its name.
     position
         Of slices: the AUROC of a slice's place alone; None otherwise.
-    threshold
-        Of class 1 where there are two.
     answers
         Sample by sample.
     findings
@@ -79,15 +79,15 @@ class ClassEvaluation:
         Of a model with clinical values: `image` and `values`, each alone.
     """
 
-    classes: tuple[str, ...]
+    point: OperatingPoint
     unit: str
     figures: ClassFigures
+    labels: dict[str, ClassFigures]
     position: Interval | None
-    threshold: float
     answers: tuple[Answer, ...]
     findings: tuple[tuple[str, Finding], ...]
     folder: Path
-    parts: Mapping[str, PartEvaluation] = field(default_factory=dict)
+    parts: dict[str, PartEvaluation] = field(default_factory=dict)
 
 
 def evaluate_classifier(
@@ -128,15 +128,13 @@ def evaluate_classifier(
         return done[0]
     answers = [answer for one in done for answer in one.answers]
     findings = [finding for one in done for finding in one.findings]
-    thresholds = np.mean([(one.threshold, *_alone(one)) for one in done], axis=0).tolist()
-    folder = Run(run_folder).evaluation_folder(side)
-    return _judged(
-        answers, findings, done[0].classes, unit=done[0].unit, thresholds=thresholds, folder=folder
+    thresholds = np.mean([one.point.thresholds for one in done], axis=0)
+    alone = np.mean([one.point.alone for one in done], axis=0).tolist()
+    point = replace(
+        done[0].point, thresholds=tuple(thresholds.tolist()), alone=tuple(tuple(one) for one in alone)
     )
-
-
-def _alone(done: ClassEvaluation) -> list[float]:
-    return [one.threshold for one in done.parts.values()]
+    folder = Run(run_folder).evaluation_folder(side)
+    return _judged(answers, findings, point, unit=done[0].unit, folder=folder)
 
 
 def _evaluated(
@@ -202,12 +200,16 @@ def evaluate_classified(
     InputError
         No case can be used, or the data have other classes than the model.
     """
-    if classified.classes != model.plan.classes:
-        known, held = (", ".join(names) for names in (model.plan.classes, classified.classes))
-        message = f"The model knows {known}; the data hold {held}."
+    plan = model.plan
+    if (classified.classes, classified.holds) != (plan.classes, plan.holds):
+        known, held = (", ".join(names) for names in (plan.classes, classified.classes))
+        message = (
+            f"The model knows {known}, of which {plan.holds} holds; "
+            f"the data have {held}, of which {classified.holds} does."
+        )
         raise InputError(message)
-    require_same_clinical(model.plan, choice)
-    answers: list[Answer] = []
+    require_same_clinical(plan, choice)
+    scores: list[Score] = []
     findings: list[tuple[str, Finding]] = []
     for case in progress.track(cases, "classifying", len(cases)):
         source = read_source(case, choice)
@@ -217,72 +219,80 @@ def evaluate_classified(
             message = "The image was trained on, under whatever name."
             findings.append((case.pseudonym, Finding("training_data_in_test", message)))
         else:
-            known_of = classified.clinical.get(case.pseudonym)
-            findings += [(case.pseudonym, one) for one in remarks(known_of, model.plan.clinical)]
-            answers += model.predict(case, source, classified.class_of.get(case.pseudonym), known_of)
-    if not answers:
+            row = classified.clinical.get(case.pseudonym)
+            findings += [(case.pseudonym, one) for one in remarks(row, plan.clinical)]
+            scores += model.score(case, source, classified.targets.get(case.pseudonym), row)
+    if not scores:
         reasons = "; ".join(f"{name}: {finding.sentence()}" for name, finding in findings)
         message = f"No case can be evaluated: {reasons}"
         raise InputError(message)
     unit = "patient" if choice.by_patient else "image"
-    thresholds = (model.threshold, *model.alone_thresholds)
-    return _judged(answers, findings, model.plan.classes, unit=unit, thresholds=thresholds, folder=folder)
+    point = OperatingPoint(plan.classes, plan.holds, model.thresholds, alone=model.alone_thresholds)
+    return _judged(model.answers(scores), findings, point, unit=unit, folder=folder)
 
 
 def _judged(
     answers: Sequence[Answer],
     findings: Sequence[tuple[str, Finding]],
-    classes: tuple[str, ...],
+    point: OperatingPoint,
     *,
     unit: str,
-    thresholds: Sequence[float],
     folder: Path,
 ) -> ClassEvaluation:
-    """Judge answers; the first threshold is of the model, the others of its parts alone."""
-    threshold = thresholds[0]
-    labels = np.array([-1 if one.label is None else one.label for one in answers])
-    keys = [one.patient for one in answers]
-    both = Judged(np.stack([one.probabilities for one in answers]), threshold)
-    figures = class_figures(
-        both.probabilities,
-        np.stack([one.uncalibrated for one in answers]),
-        labels,
-        keys,
-        threshold,
-    )
-    sliced = len(classes) == 2 and answers[0].slice_number is not None
-    places = np.array([one.from_end_mm for one in answers])
+    figures, labels = _figures(answers, point)
     done = ClassEvaluation(
-        classes=classes,
+        point=point,
         unit=unit,
         figures=figures,
-        position=position_baseline(places, labels, keys) if sliced else None,
-        threshold=threshold,
+        labels=labels,
+        position=_position(answers) if answers[0].slice_number is not None else None,
         answers=tuple(answers),
         findings=tuple(findings),
         folder=folder,
-        parts=_parts(answers, both, labels, keys, thresholds[1:]),
+        parts=_parts(answers, point),
     )
-    write_text(folder / "cases.csv", answers_csv(answers, classes, threshold, abstain_below=0.0))
+    write_text(folder / "cases.csv", answers_csv(answers, point))
     write_json(folder / "metrics.json", evaluation_content(done))
     return done
 
 
-def _parts(
-    answers: Sequence[Answer],
-    both: Judged,
-    labels: Labels,
-    keys: Sequence[str],
-    thresholds: Sequence[float],
-) -> dict[str, PartEvaluation]:
+def _figures(
+    answers: Sequence[Answer], point: OperatingPoint
+) -> tuple[ClassFigures, dict[str, ClassFigures]]:
+    honest = np.stack([one.probabilities for one in answers])
+    plain = np.stack([one.uncalibrated for one in answers])
+    targets = targets_of(answers)
+    keys = [one.patient for one in answers]
+    if point.holds == "one":
+        return class_figures(honest, plain, targets.argmax(axis=1), keys, point.thresholds[0]), {}
+    thresholds = dict(zip(point.classes, point.thresholds, strict=True))
+    labels = label_figures(honest, plain, targets, keys, thresholds)
+    means = mean_figures(honest, plain, targets, keys, point.thresholds)
+    confusion = np.sum([one.confusion for one in labels.values()], axis=0)
+    return ClassFigures(means, confusion, len(answers), len(set(keys))), labels
+
+
+def _parts(answers: Sequence[Answer], point: OperatingPoint) -> dict[str, PartEvaluation]:
     """Judge image and values alone, where the model has both."""
-    found = np.stack([one.alone for one in answers], axis=1)  # (parts, n, classes)
+    honest, targets = np.stack([one.probabilities for one in answers]), targets_of(answers)
+    keys = [one.patient for one in answers]
+    both = Judged(honest, targets, point.holds, point.thresholds)
     parts = {}
-    for name, probabilities, threshold in zip(PARTS, found, thresholds, strict=False):
-        one = Judged(probabilities, threshold)
-        gains = paired_figures(both, one, labels, keys)
-        parts[name] = PartEvaluation(threshold, figures_alone(one, labels, keys), gains)
+    for at, (name, thresholds) in enumerate(zip(PARTS, point.alone, strict=False)):
+        part = Judged(np.stack([one.alone[at] for one in answers]), targets, point.holds, thresholds)
+        parts[name] = PartEvaluation(compared_figures(part, keys), paired_figures(both, part, keys))
     return parts
+
+
+def targets_of(answers: Sequence[Answer]) -> NDArray[np.float64]:
+    """Return the targets ``(n, classes)`` of answers that have one."""
+    return np.stack([one.target for one in answers if one.target is not None]).astype(np.float64)
+
+
+def _position(answers: Sequence[Answer]) -> Interval:
+    labels = np.array([one.target.argmax() for one in answers if one.target is not None])
+    places = np.array([one.from_end_mm for one in answers])
+    return position_baseline(places, labels, [one.patient for one in answers])
 
 
 def evaluation_content(done: ClassEvaluation) -> dict[str, Any]:
@@ -292,14 +302,23 @@ def evaluation_content(done: ClassEvaluation) -> dict[str, Any]:
         for name, one in done.findings
     ]
     return {
-        "schema_version": 1,
+        "schema_version": 2,
         "task": "classification",
-        "classes": list(done.classes),
+        "classes": list(done.point.classes),
+        "holds": done.point.holds,
         "intervals_by": done.unit,
         "samples": done.figures.rows,
         f"{done.unit}s": done.figures.keys,
-        "threshold": done.threshold if len(done.classes) == 2 else None,
-        "figures": {name: asdict(interval) for name, interval in done.figures.figures.items()},
+        "thresholds": list(done.point.thresholds) if done.point.is_used else None,
+        "figures": _intervals(done.figures),
+        "labels": {
+            name: {
+                "samples": one.rows,
+                "figures": _intervals(one),
+                "confusion": one.confusion.tolist(),
+            }
+            for name, one in done.labels.items()
+        },
         "auroc_of_slice_position": done.position and asdict(done.position),
         "confusion": done.figures.confusion.tolist(),
         "alone": {name: asdict(part) for name, part in done.parts.items()},
@@ -308,30 +327,5 @@ def evaluation_content(done: ClassEvaluation) -> dict[str, Any]:
     }
 
 
-def decision_of(answer: Answer, classes: Sequence[str], threshold: float, abstain_below: float) -> str:
-    """Return the class that is decided for; empty where its probability is below what is asked for."""
-    two = len(classes) == 2
-    scores = answer.probabilities[None, 1] if two else answer.probabilities[None]
-    decided = int(decide(scores, threshold)[0])
-    return classes[decided] if answer.probabilities[decided] >= abstain_below else ""
-
-
-def answers_csv(
-    answers: Sequence[Answer], classes: Sequence[str], threshold: float, *, abstain_below: float
-) -> str:
-    """Return one row a sample: by pseudonym, with the calibrated probability of each class."""
-    text = io.StringIO()
-    writer = csv.writer(text, lineterminator="\n")
-    writer.writerow(["case", "patient", "slice", "class", "decision", *(f"p({one})" for one in classes)])
-    for one in answers:
-        writer.writerow(
-            [
-                one.case,
-                one.patient,
-                "" if one.slice_number is None else one.slice_number,
-                "" if one.label is None else classes[one.label],
-                decision_of(one, classes, threshold, abstain_below),
-                *(f"{value:.6f}" for value in one.probabilities),
-            ]
-        )
-    return text.getvalue()
+def _intervals(figures: ClassFigures) -> dict[str, Any]:
+    return {name: asdict(interval) for name, interval in figures.figures.items()}

@@ -12,9 +12,7 @@ from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.plans.run import FOLD, Run
 from lepton_monai.training.checkpoint import is_finished
 from lepton_monai.training.ranks import this_rank
-from lepton_monai.verbs.tasks import train
-from lepton_monai.verbs.train import TrainReport
-from lepton_monai.verbs.train_classifier import ClassTrainReport
+from lepton_monai.verbs.train import AnyReport, train
 
 
 @dataclass(frozen=True)
@@ -32,7 +30,7 @@ class FoldsReport:
     """
 
     folder: Path
-    trained: tuple[TrainReport | ClassTrainReport, ...]
+    trained: tuple[AnyReport, ...]
     already_there: int
 
 
@@ -70,7 +68,7 @@ def train_folds(
     if not resume or folder.exists():
         claim_folder(folder, "train")
     count = count_folds(config.split.rule())
-    trained: list[TrainReport | ClassTrainReport] = []
+    trained: list[AnyReport] = []
     for fold in range(count):
         run = Run(folder / f"{FOLD}{fold}")
         if resume and is_finished(run):

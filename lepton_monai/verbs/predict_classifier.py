@@ -17,12 +17,12 @@ from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
 from lepton_monai.data.clinical import remarks
 from lepton_monai.data.inputs import read_source
-from lepton_monai.inference.classifier import Answer, Classifier, load_classifier
+from lepton_monai.inference.classifier import Answer, Classifier, Score, load_classifier
 from lepton_monai.plans.classification import ClinicalPlan, SourcePlan
 from lepton_monai.plans.run import open_runs, write_key
 from lepton_monai.training.devices import choose_device
-from lepton_monai.verbs.candidates import Candidates, series_candidates
-from lepton_monai.verbs.evaluate_classifier import answers_csv, decision_of
+from lepton_monai.verbs.candidates import Candidates, nifti_candidates, series_candidates
+from lepton_monai.verbs.class_answers import OperatingPoint, answer_records, answers_csv
 
 
 @dataclass(frozen=True, eq=False)
@@ -65,14 +65,14 @@ def predict_classifier(
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> ClassPredictReport:
-    """Classify every series, slice or picture of a folder that fits a model.
+    """Classify every series, study, slice or picture of a folder that fits a model.
 
     Parameters
     ----------
     run_folder
         Of a run, or of the runs of all folds: then the mean of their probabilities counts.
     folder
-        Of DICOM studies, or of pictures.
+        Of DICOM studies, of NIfTI files, or of pictures.
     out
         To make, or made by `predict` before: the table is written anew.
     pseudonyms
@@ -97,7 +97,7 @@ def predict_classifier(
     """
     runs, where = open_runs(run_folder), choose_device(device)
     plan = runs[0].classification_plan()
-    source = plan.source
+    source, known = plan.source, _clinical(plan.clinical, clinical)
     choice = ClassChoice(
         root=folder,
         exclude=(),
@@ -105,17 +105,16 @@ def predict_classifier(
         image=ImageChoice(source.name, source.modality, source.description, None),
         label=ClassLabels("folder"),
         same_person={},
-        clinical=_clinical(plan.clinical, clinical),
     )
     candidates = _candidates(choice, source, pseudonyms or load_pseudonyms(), series_uid, progress)
     candidates.require_some(folder)
-    rows = clinical_rows(candidates.cases, choice.clinical, folder) if choice.clinical else {}
+    rows = clinical_rows(candidates.cases, known, folder) if known else {}
     model = load_classifier(runs, where)
     claim_folder(out, "predict")
-    answers: list[Answer] = []
+    scores: list[Score] = []
     failed: list[tuple[str, Finding]] = []
     findings = list(candidates.findings)
-    if choice.clinical and clinical is None:
+    if known and clinical is None:
         message = "The model knows clinical values, and no table was given (--clinical)."
         findings.append(("clinical values", Finding("clinical_not_given", message)))
     with locked(out):
@@ -128,12 +127,13 @@ def predict_classifier(
             if clinical is not None:
                 findings += [(case.pseudonym, one) for one in remarks(row, model.plan.clinical)]
             try:
-                answers += model.predict(case, image, clinical=row)
+                scores += model.score(case, image, clinical=row)
             except InputError as error:
                 failed.append((case.pseudonym, Finding("unit_differs", str(error))))
-        records = _write(out, model, answers, abstain_below)
+        point = OperatingPoint(model.plan.classes, model.plan.holds, model.thresholds, abstain_below)
+        records = _write(out, model.answers(scores), point)
         write_key(out, candidates.cases)
-        _write_manifest(out, model, abstain_below, clinical, done=len(records), failed=len(failed))
+        _write_manifest(out, model, point, clinical, done=len(records), failed=len(failed))
     return ClassPredictReport(
         out,
         model.plan.classes,
@@ -158,45 +158,32 @@ def _candidates(
     series_uid: str | None,
     progress: Progress,
 ) -> Candidates:
-    if source.level == "image":
+    if source.file_format == "nifti":
+        return nifti_candidates(choice.root, names)
+    if source.file_format == "picture":
         files = picture_files(choice.root)
         return Candidates(tuple(picture_case(path, choice.root, names, {}) for path in files))
     return series_candidates(choice.image, source.units, choice.root, names, series_uid, progress)
 
 
-def _write(
-    out: Path, model: Classifier, answers: Sequence[Answer], abstain_below: float
-) -> list[dict[str, Any]]:
-    classes = model.plan.classes
-    records = [
-        {
-            "case": one.case,
-            "patient": one.patient,
-            "slice": one.slice_number,
-            "decision": decision_of(one, classes, model.threshold, abstain_below) or None,
-            "probabilities": {
-                name: round(float(value), 6) for name, value in zip(classes, one.probabilities, strict=True)
-            },
-        }
-        for one in answers
-    ]
-    table = answers_csv(answers, classes, model.threshold, abstain_below=abstain_below)
-    write_text(out / "predictions.csv", table)
+def _write(out: Path, answers: Sequence[Answer], point: OperatingPoint) -> list[dict[str, Any]]:
+    records = answer_records(answers, point)
+    write_text(out / "predictions.csv", answers_csv(answers, point))
     content = {"schema_version": 1, "task": "classification", "predictions": records}
     write_json(out / "predictions.json", content)
     return records
 
 
 def _write_manifest(
-    out: Path, model: Classifier, abstain_below: float, clinical: Path | None, *, done: int, failed: int
+    out: Path, model: Classifier, point: OperatingPoint, clinical: Path | None, *, done: int, failed: int
 ) -> None:
     content = {
         "schema_version": 1,
         "lepton_monai": __version__,
         "model_sha256": model.digest,
         "networks": len(model.members),
-        "threshold": model.threshold if len(model.plan.classes) == 2 else None,
-        "abstain_below": abstain_below,
+        "thresholds": list(point.thresholds) if point.is_used else None,
+        "abstain_below": point.abstain_below,
         "clinical_sha256": digest_of(clinical) if clinical is not None else None,
         "device": str(model.device),
         "predicted": done,

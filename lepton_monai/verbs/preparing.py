@@ -1,8 +1,11 @@
-"""From cases to what a training is fed with: measured one by one, then kept on the network's grid."""
+"""From cases to what a training is fed with: measured, then kept on the network's grid."""
 
-from collections.abc import Sequence
+import os
+from collections.abc import Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TypeVar
 
 from lepton_monai.cases.case import Case, load_case
 from lepton_monai.cases.collect import DataChoice
@@ -18,6 +21,12 @@ from lepton_monai.labels.labelset import Mask
 from lepton_monai.plans.plan import PreparationPlan
 
 USUAL_LIMIT_GB = 100.0
+
+MOST_AT_ONCE = 4
+"""Cases that are open at once: the voxels of each are held."""
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
 
 
 @dataclass(frozen=True)
@@ -55,26 +64,35 @@ class Measured:
         Of the image's values alone: equal for an image that was exported twice.
     voxels
         Digests of everything that is read of it: values, label, and where they lie.
+    findings
+        About its label.
     """
 
     case: Case
     measurement: Measurement
     digest: str
     voxels: tuple[str, ...]
+    findings: tuple[Finding, ...]
 
 
 def measured_cases(
     cases: Sequence[Case], data: DataChoice, findings: list[tuple[str, Finding]], progress: Progress
 ) -> list[Measured]:
-    """Open cases one by one; what is wrong with them is added to the findings."""
-    measured: list[Measured] = []
-    for case in progress.track(cases, "reading cases", len(cases)):
+    """Open cases, a few at a time; what is wrong with them is added to the findings."""
+
+    def read(case: Case) -> Measured | Finding:
         loaded = load_case(case, data.label.labels, empty_is_negative=data.label.empty_is_negative)
         if isinstance(loaded, Finding):
-            findings.append((case.pseudonym, loaded))
+            return loaded
+        return Measured(case, measure(loaded), loaded.digest, loaded.digests(), loaded.mask.findings)
+
+    measured: list[Measured] = []
+    for case, one in zip(cases, _side_by_side(read, cases, "reading cases", progress), strict=True):
+        if isinstance(one, Finding):
+            findings.append((case.pseudonym, one))
             continue
-        findings += [(case.pseudonym, finding) for finding in loaded.mask.findings]
-        measured.append(Measured(case, measure(loaded), loaded.digest, loaded.digests()))
+        findings += [(case.pseudonym, finding) for finding in one.findings]
+        measured.append(one)
     return measured
 
 
@@ -99,16 +117,27 @@ def prepared_cases(
     MachineError
         The cache can't be written.
     """
-    cases: dict[str, CachedCase] = {}
-    keys = []
-    for one in progress.track(training, "preparing cases", len(training)):
-        key = entry_key(one.voxels, preparation)
-        keys.append(key)
-        cases[one.case.pseudonym] = find_entry(cache.folder, key) or add_entry(
-            cache.folder, key, prepare(*_voxels(one, data), preparation)
+    keys = [entry_key(one.voxels, preparation) for one in training]
+
+    def made(at: int) -> CachedCase:
+        return find_entry(cache.folder, keys[at]) or add_entry(
+            cache.folder, keys[at], prepare(*_voxels(training[at], data), preparation)
         )
+
+    cases = _side_by_side(made, range(len(training)), "preparing cases", progress)
     limit_cache(cache.folder, int(cache.limit_gb * 1e9), keys)
-    return cases
+    return {one.case.pseudonym: case for one, case in zip(training, cases, strict=True)}
+
+
+def _side_by_side(
+    function: Callable[[Item], Result], items: Sequence[Item], doing: str, progress: Progress
+) -> list[Result]:
+    """Do something with each case, a few at once; results are in the order of the cases."""
+    pool = ThreadPoolExecutor(min(MOST_AT_ONCE, os.cpu_count() or 1))
+    try:
+        return list(progress.track(pool.map(function, items), doing, len(items)))
+    finally:
+        pool.shutdown(cancel_futures=True)  # a mistake or a stop shall not wait for those in the queue
 
 
 def _voxels(one: Measured, data: DataChoice) -> tuple[Volume, Mask]:

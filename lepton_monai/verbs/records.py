@@ -13,24 +13,8 @@ import yaml
 
 from lepton_monai import __version__
 from lepton_monai.core.files import write_json, write_text
-from lepton_monai.data.cache import CachedCase
 from lepton_monai.data.fingerprint import Fingerprint
-from lepton_monai.data.sampler import PatchDataset
-from lepton_monai.exports.progress_picture import write_training_picture
-from lepton_monai.plans.plan import Plan
 from lepton_monai.plans.run import Run
-from lepton_monai.training.training import Training
-
-PICTURED = 6
-"""Patches of the picture of a training."""
-
-
-def write_picture(run: Run, training: Training, plan: Plan, cases: Sequence[CachedCase]) -> None:
-    """Draw how the loss fell, and the first patches as the network got them."""
-    dataset = PatchDataset(cases, plan)
-    samples = [dataset.sample(number) for number in range(PICTURED)]
-    patches = [(image[0].numpy(), label[0].numpy()) for image, label in samples]
-    write_training_picture(training.log, patches, run.folder / "training.png")
 
 
 def write_log(run: Run, rows: Sequence[tuple[int, float, float]]) -> None:

@@ -6,13 +6,10 @@ from typing import Any
 from lepton_monai.config.classification import ClassificationConfig
 from lepton_monai.config.load import AnyConfig
 from lepton_monai.core.errors import ConfigError, InputError
-from lepton_monai.plans.classification import ClassificationPlan
-from lepton_monai.plans.plan import Plan
 from lepton_monai.plans.run import CLASSIFICATION, open_runs
 from lepton_monai.verbs import check as segmentation_check
 from lepton_monai.verbs import evaluate as segmentation_evaluate
 from lepton_monai.verbs import predict as segmentation_predict
-from lepton_monai.verbs import train as segmentation_train
 from lepton_monai.verbs.check import CheckReport
 from lepton_monai.verbs.check_classifier import ClassCheckReport, check_classifier
 from lepton_monai.verbs.compare_classifiers import ClassComparison, compare_classifiers
@@ -20,12 +17,6 @@ from lepton_monai.verbs.evaluate import Comparison, Evaluation
 from lepton_monai.verbs.evaluate_classifier import ClassEvaluation, evaluate_classifier
 from lepton_monai.verbs.predict import PredictReport
 from lepton_monai.verbs.predict_classifier import ClassPredictReport, predict_classifier
-from lepton_monai.verbs.train import TrainReport
-from lepton_monai.verbs.train_classifier import (
-    ClassTrainReport,
-    classification_plan_only,
-    train_classifier,
-)
 
 
 def check(config: AnyConfig, **options: Any) -> CheckReport | ClassCheckReport:
@@ -33,22 +24,6 @@ def check(config: AnyConfig, **options: Any) -> CheckReport | ClassCheckReport:
     if isinstance(config, ClassificationConfig):
         return check_classifier(config, **_without(options, "pictures"))
     return segmentation_check.check(config, **options)
-
-
-def train(config: AnyConfig, run_folder: str | Path, **options: Any) -> TrainReport | ClassTrainReport:
-    """Train a network by a config: see `train` and `train_classifier` for the options."""
-    folder = Path(run_folder)
-    if isinstance(config, ClassificationConfig):
-        options.pop("cache", None)  # samples of a classifier are small: they are kept in memory
-        return train_classifier(config, folder, **options)
-    return segmentation_train.train(config, folder, **options)
-
-
-def plan_only(config: AnyConfig, **options: Any) -> Plan | ClassificationPlan:
-    """Return what would be trained, without a clock."""
-    if isinstance(config, ClassificationConfig):
-        return classification_plan_only(config, **options)
-    return segmentation_train.plan_only(config, **options)
 
 
 def evaluate(run_folder: str | Path, **options: Any) -> Evaluation | ClassEvaluation:

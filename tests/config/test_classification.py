@@ -35,6 +35,15 @@ def test_a_config_is_read_and_written_as_it_was(tmp_path: Path) -> None:
     assert load_task(tmp_path / "resolved.yaml") == config
 
 
+def test_a_config_of_several_labels_is_read_and_written_as_it_was(tmp_path: Path) -> None:
+    labels = "source: table, table: t.csv, by: series_uid, columns: [b, a]"
+    path = _write(tmp_path, GOOD.replace("source: tag, keyword: Modality", labels))
+    config = load_classification(path)
+    assert config.class_choice().label.columns == ("b", "a")
+    write_config(config, tmp_path / "resolved.yaml")
+    assert load_task(tmp_path / "resolved.yaml") == config
+
+
 def test_all_mistakes_are_told_with_their_lines(tmp_path: Path) -> None:
     text = GOOD.replace("series", "volume").replace("{any: {}}", "{any: {modalty: CT}}")
     with pytest.raises(ConfigError) as told:
@@ -52,8 +61,25 @@ def test_all_mistakes_are_told_with_their_lines(tmp_path: Path) -> None:
         ("source: tag, keyword: Modality", "source: table", "a `table` goes with"),
         ("level: series", "level: slice", "slices go with `source: segment`"),
         ("level: series", "level: image", "pictures have neither"),
+        ("keyword: Modality", "keyword: Modality, columns: [a]", "one a label, go with"),
+        ("source: tag, keyword: Modality", "source: table, table: t.csv, columns: [a, a]", "named twice"),
         ("{any: {}}", "{ct: {}, mr: {}}", "exactly one image"),
-        ("{any: {}}", "{any: {folder: images}}", "images in NIfTI can't be classified yet"),
+        ("{any: {}}", "{any: {folder: images}}", "NIfTI files have neither studies nor DICOM tags"),
+        (
+            "level: series\n  images: {any: {}}\n  labels: {source: tag, keyword: Modality}",
+            "level: series\n  images: {any: {folder: x}}\n  labels: {source: table, table: t.csv}",
+            "a table of NIfTI images goes `by: file`",
+        ),
+        (
+            "level: series\n  images: {any: {}}\n  labels: {source: tag, keyword: Modality}",
+            "level: slice\n  images: {ct: {folder: x}}\n  labels: {source: segment, classes: {a: 1}}",
+            "masks in NIfTI go with a `folder`",
+        ),
+        (
+            "level: series\n  images: {any: {}}\n  labels: {source: tag, keyword: Modality}",
+            "level: study\n  images: {any: {}}\n  labels: {source: table, table: t.csv, by: series_uid}",
+            "a table of studies goes by study_uid or patient_id",
+        ),
         ("keyword: Modality", "keyword: Modality, classes: [CT]", "at least two classes"),
         (
             "level: series\n  images: {any: {}}\n  labels: {source: tag, keyword: Modality}",

@@ -66,7 +66,15 @@ def _samples() -> list[Sample]:
     rows = [ClinicalRow({"age": 60.0 + at, "psa": 4.0}, {"sex": "f"}) for at in range(1, 5)]
     image = np.ones((16, 12, 1), dtype=np.float16)
     return [
-        Sample(f"PIC-{at}", "P", None, 0.0, at % 2, image * at, encoded(row, PLAN))
+        Sample(
+            f"PIC-{at}",
+            "P",
+            None,
+            0.0,
+            np.eye(2, dtype=np.float32)[at % 2],
+            image * at,
+            values=encoded(row, PLAN),
+        )
         for at, row in enumerate(rows)
     ]
 

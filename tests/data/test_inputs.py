@@ -92,7 +92,8 @@ def test_slices_know_their_class_and_how_far_they_lie_from_the_end() -> None:
     found = samples_of(
         _case(), _source(array, (1.0, 1.0, 2.5), present=present), _plan((32, 32, 1)), "slice", None
     )
-    assert [one.label for one in found] == [0, 1, 1, 0]
+    targets = [one.target for one in found if one.target is not None]
+    np.testing.assert_array_equal(targets, [[1, 0], [0, 1], [0, 1], [1, 0]])
     assert [one.slice_number for one in found] == [0, 1, 2, 3]
     assert [one.from_end_mm for one in found] == [0.0, 2.5, 2.5, 0.0]
     assert {one.array.shape for one in found} == {(32, 32, 1)}
@@ -122,9 +123,9 @@ def test_a_z_score_forgets_unit_and_offset() -> None:
 def test_mean_and_deviation_come_last() -> None:
     array = np.full((32, 32, 1), 0.75, dtype=np.float32)
     scale = ScalePlan("none", 0.0, 1.0, (0.5,), (0.25,))
-    (found,) = samples_of(_case(), _source(array), _plan((32, 32, 1), scale=scale), "image", 1)
+    (found,) = samples_of(_case(), _source(array), _plan((32, 32, 1), scale=scale), "image", None)
     assert np.all(found.array == 1.0)
-    assert found.label == 1
+    assert found.target is None
 
 
 def test_a_measurement_is_the_same_each_time() -> None:

@@ -5,7 +5,12 @@ import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
-from lepton_monai.evaluation.classification import class_figures, position_baseline
+from lepton_monai.evaluation.classification import (
+    class_figures,
+    label_figures,
+    mean_figures,
+    position_baseline,
+)
 from lepton_monai.evaluation.intervals import share_interval
 
 
@@ -45,6 +50,60 @@ def test_the_threshold_decides_and_rows_of_the_confusion_are_the_truth() -> None
     assert found.figures["sensitivity"].mean == 0.5
     assert found.figures["sensitivity"].n == 2
     assert found.figures["specificity"].mean == 1.0
+
+
+def _labelled() -> tuple[NDArray[np.float64], NDArray[np.float64], list[str]]:
+    generator = np.random.default_rng(1)
+    targets = generator.integers(0, 2, (40, 3)).astype(np.float64)
+    scores = np.clip(0.3 * targets + generator.uniform(0, 0.7, targets.shape), 0.001, 0.999)
+    targets[generator.random(targets.shape) < 0.2] = np.nan
+    return scores, targets, [f"P{number // 2}" for number in range(40)]
+
+
+def _auroc(scores: NDArray[np.float64], labels: NDArray[np.float64]) -> float:
+    """Return how often a positive outranks a negative, pair by pair."""
+    pairs = scores[labels == 1][:, None] - scores[labels == 0][None]
+    return float(((pairs > 0) + 0.5 * (pairs == 0)).mean())
+
+
+def test_a_label_is_judged_on_the_rows_that_it_is_known_of() -> None:
+    scores, targets, keys = _labelled()
+    found = label_figures(scores, scores, targets, keys, {"a": 0.5, "b": 0.6, "c": 0.7})
+    for at, (name, threshold) in enumerate(zip("abc", (0.5, 0.6, 0.7), strict=True)):
+        known = ~np.isnan(targets[:, at])
+        said, truth = scores[known, at] >= threshold, targets[known, at]
+        figures = found[name].figures
+        assert found[name].rows == known.sum() < 40
+        assert figures["auroc"].mean == pytest.approx(_auroc(scores[known, at], truth))
+        assert figures["sensitivity"].mean == pytest.approx(said[truth == 1].mean())
+        assert figures["specificity"].mean == pytest.approx(1 - said[truth == 0].mean())
+        wanted = [[int(((truth == t) & (said == s)).sum()) for s in (0, 1)] for t in (0, 1)]
+        np.testing.assert_array_equal(found[name].confusion, wanted)
+
+
+def test_the_mean_over_labels_draws_a_patient_for_all_of_them() -> None:
+    scores, targets, keys = _labelled()
+    labels = label_figures(scores, scores, targets, keys, dict.fromkeys("abc", 0.5))
+    means = mean_figures(scores, scores, targets, keys, [0.5] * 3)
+    assert set(means) == set(labels["a"].figures)
+    for name in means:
+        wanted = np.mean([one.figures[name].mean for one in labels.values()])
+        assert means[name].mean == pytest.approx(wanted)
+    # Three times the same label knows no more than one: the interval must not shrink.
+    same = [np.repeat(one[:, :1], 3, axis=1) for one in (scores, targets)]
+    repeated = mean_figures(same[0], same[0], same[1], keys, [0.5] * 3)["auroc"]
+    single = mean_figures(scores[:, :1], scores[:, :1], targets[:, :1], keys, [0.5])["auroc"]
+    assert (repeated.low, repeated.high) == pytest.approx((single.low, single.high))
+
+
+def test_a_label_that_nobody_has_is_undefined_and_so_is_the_mean() -> None:
+    scores, targets, keys = _labelled()
+    targets[:, 1], targets[:, 2] = 0.0, np.nan
+    labels = label_figures(scores, scores, targets, keys, dict.fromkeys("abc", 0.5))
+    assert labels["b"].figures["auroc"].text() == "undefined in all 20"
+    assert (labels["c"].rows, labels["c"].figures) == (0, {})
+    means = mean_figures(scores, scores, targets, keys, [0.5] * 3)
+    assert means["auroc"].text() == "undefined in all 20"
 
 
 def test_the_place_of_a_slice_alone_can_be_all_that_is_needed() -> None:

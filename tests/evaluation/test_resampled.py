@@ -12,7 +12,6 @@ from lepton_monai.evaluation.intervals import (
     RESAMPLES,
     Interval,
     mean_interval,
-    metric_difference,
     metric_interval,
     paired_difference,
     ratio_interval,
@@ -132,26 +131,6 @@ def test_the_bounds_of_a_metric_are_those_of_scipys_bca(n: int) -> None:
     ).confidence_interval
     _same_bounds(found, (expected.low, expected.high), tolerance=1e-9)
     assert found.mean == pytest.approx(scores.mean())
-
-
-def test_a_paired_difference_has_the_bounds_of_the_differences_themselves() -> None:
-    """Of means, the difference of two is the mean of one less the other: scipy's BCa knows that one."""
-    first, labels, _ = _scored(40)
-    second = 0.9 * first + 0.02 * np.random.default_rng(1).random(40)
-    keys = [f"{number:04}" for number in range(40)]
-    found = metric_difference((_mean, first), (_mean, second), labels, keys)
-    expected = stats.bootstrap(
-        (first - second,), np.mean, n_resamples=2000, method="BCa", rng=np.random.default_rng(0)
-    ).confidence_interval
-    _same_bounds(found, (expected.low, expected.high), tolerance=1e-9)
-    assert found.mean == pytest.approx((first - second).mean())
-
-
-def test_scores_differ_from_themselves_by_nothing_and_have_no_interval() -> None:
-    scores, labels, patients = _scored(30)
-    found = metric_difference((auroc, scores), (auroc, scores), labels, patients)
-    assert found.mean == 0.0
-    assert math.isnan(found.low)
 
 
 def test_leaving_patients_out_in_groups_gives_nearly_the_same_bounds() -> None:

@@ -16,7 +16,7 @@ def patch(shape: tuple[int, int, int], labelled: bool) -> Patch:
     label = np.zeros(shape, np.uint8)
     if labelled:
         label[2:5, 3:6, -1] = 1
-    return image, label
+    return Patch(image, label)
 
 
 @pytest.mark.parametrize("log", [LOG, LOG[:1]], ids=["many lines", "one line"])

@@ -27,8 +27,11 @@ def test_an_empty_cell_is_a_missing_value_and_other_columns_are_passed_over(tmp_
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("patient_id,age,psa\nA,1,2\n", "needs the columns patient_id, age, psa and sex: line 2 lacks sex"),
-        ("patient_id,age,psa,sex\nA,1,2,f\nB,1\n", "line 3 lacks psa, sex"),
+        (
+            "patient_id,age,psa\nA,1,2\n",
+            "needs the columns patient_id and age and psa and sex; sex is missing: line 2",
+        ),
+        ("patient_id,age,psa,sex\nA,1,2,f\nB,1\n", "psa, sex is missing: line 3"),
         ("patient_id,age,psa,sex\nA,1,2,f\nB,old,2,f\n", "line 3: `age` is no number"),
         ('patient_id,age,psa,sex\nA,1,"2,5",f\n', "line 2: `psa` is no number.*a point"),
         ("patient_id,age,psa,sex\nA,nan,2,f\n", "line 2: `age` is no number"),

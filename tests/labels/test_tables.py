@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 
 from lepton_monai.core.errors import ConfigError
-from lepton_monai.labels.tables import read_classes
+from lepton_monai.labels.tables import read_classes, read_targets
 
 
 def _table(folder: Path, text: str) -> Path:
@@ -42,3 +43,33 @@ def test_a_message_holds_no_id(tmp_path: Path) -> None:
     with pytest.raises(ConfigError) as refused:
         read_classes(path, "patient_id", "grade")
     assert "CANARY" not in str(refused.value)
+    path = _table(tmp_path, "patient_id,a\nCANARY,CANARY\n")
+    with pytest.raises(ConfigError) as refused:
+        read_targets(path, "patient_id", ("a",))
+    assert "CANARY" not in str(refused.value)
+
+
+def test_a_label_is_yes_no_or_unknown_and_rows_of_one_thing_are_joined(tmp_path: Path) -> None:
+    path = _table(tmp_path, "a,study_uid,b,c\n1,X,no,\nTRUE,Y,,0\n,Z,,\n,X,,Yes\n1,X,,\n")
+    found = read_targets(path, "study_uid", ("b", "a", "c"))
+    assert set(found) == {"X", "Y"}
+    assert all(one.dtype == np.float32 for one in found.values())
+    np.testing.assert_array_equal(found["X"], [0, 1, 1])
+    np.testing.assert_array_equal(found["Y"], [np.nan, 1, 0])
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("file,a\nx,1\n", r"needs the columns file and a and b; b is missing: line 2"),
+        ("file,a,b\nx,1,0\ny,1\n", r"b is missing: line 3"),
+        ("file,a,b\nx,1,0\n\ny,2,0\n", r"something else than 1, 0, .* column a: line 4"),
+        ("file,a,b\nx,1,0\ny,0,\nx,,yes\n", r"says yes and no of b for one file: line 4"),
+        ("file,a,b\nx,,\n", r"says nothing in its columns a, b"),
+    ],
+)
+def test_a_table_of_labels_that_cannot_be_meant_is_refused_with_its_line(
+    tmp_path: Path, text: str, said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said):
+        read_targets(_table(tmp_path, text), "file", ("a", "b"))

@@ -21,7 +21,7 @@ def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
 @pytest.mark.parametrize(
     ("old", "new", "said"),
     [
-        ("schema_version: 1", "schema_version: 7", "schema version 7; this version reads 1"),
+        ("schema_version: 2", "schema_version: 1", "schema version 1; this version reads 2"),
         ("batch_size: 4", "batch_size: many", "training.batch_size"),
         ("task: classification", "task: segmentation", "task"),
     ],

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from lepton_monai.data.batch import image_of
 from lepton_monai.data.inputs import Sample, SourceMeasurement
 from lepton_monai.data.sampler import Share
 from lepton_monai.plans.classification import SourcePlan
@@ -15,6 +16,7 @@ from lepton_monai.training.classification import (
     class_loss,
     classification_training,
     images_of,
+    label_loss,
     settle_norms,
 )
 from lepton_monai.training.devices import Machine
@@ -24,12 +26,20 @@ from tests.plans.class_examples import example_classification
 
 CPU = torch.device("cpu")
 SMALL = Machine("cpu", 8.0)
+TARGETS = np.eye(2, dtype=np.float32)
 
 
 def _samples(count: int) -> list[Sample]:
     generator = np.random.default_rng(5)
     return [
-        Sample(f"PIC-{at}", "P", None, 0.0, at % 2, (3 + generator.random((16, 12, 1))).astype(np.float16))
+        Sample(
+            f"PIC-{at}",
+            "P",
+            None,
+            0.0,
+            TARGETS[at % 2],
+            (3 + generator.random((16, 12, 1))).astype(np.float16),
+        )
         for at in range(count)
     ]
 
@@ -51,6 +61,31 @@ def test_the_loss_is_the_weighted_cross_entropy() -> None:
     )
 
 
+def test_the_loss_of_labels_is_the_cross_entropy_of_each_that_is_known() -> None:
+    logits = torch.tensor([[2.0, -1.0, 0.5], [0.3, 0.0, -3.0]], requires_grad=True)
+    target = torch.tensor([[1.0, float("nan"), 0.0], [0.0, 0.25, float("nan")]])
+    weights = torch.tensor([1.0, 3.0, 2.0])
+    p = 1 / (1 + np.exp(-logits.detach().numpy().astype(np.float64)))
+    known = [
+        -np.log(p[0, 0]),
+        -np.log(1 - p[0, 2]),
+        -np.log(1 - p[1, 0]),
+        -3.0 * 0.25 * np.log(p[1, 1]) - 0.75 * np.log(1 - p[1, 1]),
+    ]
+    found = label_loss(logits, target, weights=weights, smoothing=0.0)
+    assert float(found.detach()) == pytest.approx(np.mean(known), rel=1e-5)
+    found.backward()
+    assert logits.grad is not None
+    assert (logits.grad == 0).tolist() == target.isnan().tolist()
+    logits = logits.detach()
+    smooth = 0.8 * target + 0.2 / 2
+    assert float(label_loss(logits, target, weights=weights, smoothing=0.2)) == pytest.approx(
+        float(label_loss(logits, smooth, weights=weights, smoothing=0.0)), rel=1e-6
+    )
+    nothing = torch.full_like(target, float("nan"))
+    assert float(label_loss(logits, nothing, weights=weights, smoothing=0.0)) == 0.0
+
+
 def test_settled_norms_hold_the_mean_of_what_the_averaged_network_sees() -> None:
     plan = example_classification(batch_size=4, steps=6)
     source, feeding = images_of(_samples(8), plan), Feeding(CPU)
@@ -61,7 +96,7 @@ def test_settled_norms_hold_the_mean_of_what_the_averaged_network_sees() -> None
     assert not any(module.training for module in average.modules())
     first = next(one for one in average.modules() if isinstance(one, torch.nn.BatchNorm2d))
     dataset = source.samples(Share())
-    images = torch.stack([dataset[at][0] for at in range(24)])
+    images = torch.stack([image_of(dataset[at][0]) for at in range(24)])
     with torch.no_grad():
         seen = average.conv1(images)  # type: ignore[operator] # a module
     assert first.running_mean is not None
@@ -87,8 +122,8 @@ def _measured(
 
 
 def _task(level: str, unit: str, counts: tuple[int, ...] = (30, 30)) -> ClassTask:
-    source = SourcePlan("image", level, None, None, (unit,))  # type: ignore[arg-type] # one of its values
-    return ClassTask(("a", "b"), counts, source)
+    source = SourcePlan("image", "picture" if level == "image" else "dicom", level, None, None, (unit,))  # type: ignore[arg-type] # one of its values
+    return ClassTask(("a", "b"), "one", counts, (sum(counts),) * 2, source)
 
 
 NOTHING = PlanOptions(minutes=1.0, seed=0)
@@ -130,6 +165,15 @@ def test_classes_are_weighed_where_one_is_rare(counts: tuple[int, ...], wanted: 
     plan = draft_classification(_task("image", "1", counts), found, NOTHING, SMALL)
     assert plan.training.class_weights == wanted
     assert "90, 10" in plan.reasons["training.class_weights"] or counts[0] == 30
+
+
+def test_a_rare_label_counts_as_much_as_its_absence() -> None:
+    found = [_measured((64, 64, 1), (1.0, 1.0, 1.0), "1")]
+    task = replace(_task("image", "1"), holds="any", counts=(10, 45, 60), known=(50, 90, 80))
+    task = replace(task, classes=("a", "b", "c"))
+    plan = draft_classification(task, found, NOTHING, SMALL)
+    assert (plan.holds, plan.training.class_weights) == ("any", (4.0, 1.0, 0.3333))
+    assert "10 of 50, 45 of 90, 60 of 80" in plan.reasons["training.class_weights"]
 
 
 def test_weights_of_three_colours_meet_grey_with_the_mean_of_their_means() -> None:

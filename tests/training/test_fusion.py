@@ -2,6 +2,7 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
+from functools import partial
 
 import numpy as np
 import pytest
@@ -11,7 +12,7 @@ from numpy.typing import NDArray
 from lepton_monai.data.clinical import encoded
 from lepton_monai.data.inputs import Sample
 from lepton_monai.evaluation.calibration import probabilities
-from lepton_monai.evaluation.parts import Judged, figures_alone, paired_figures
+from lepton_monai.evaluation.parts import Judged, compared_figures, paired_figures
 from lepton_monai.inference.classifier import heads_of
 from lepton_monai.labels.clinical import ClinicalColumns, ClinicalRow
 from lepton_monai.plans.classification import ClassificationPlan
@@ -19,6 +20,7 @@ from lepton_monai.training.classification import (
     class_loss,
     classification_training,
     images_of,
+    over_heads,
     settle_norms,
 )
 from lepton_monai.training.clinical_planner import plan_clinical
@@ -29,6 +31,7 @@ from tests.plans.class_examples import example_classification
 CPU = torch.device("cpu")
 TRAINING, TEST = 240, 200
 SHAPE = (16, 12, 1)
+EYE = np.eye(2, dtype=np.float32)
 
 
 def _patients(count: int, seed: int) -> tuple[list[NDArray[np.float16]], list[ClinicalRow], list[int]]:
@@ -49,13 +52,15 @@ def _patients(count: int, seed: int) -> tuple[list[NDArray[np.float16]], list[Cl
 
 def _samples(count: int, seed: int, plan: ClassificationPlan) -> list[Sample]:
     return [
-        Sample(f"PIC-{at}", f"P-{at}", None, 0.0, label, image, encoded(row, plan.clinical))
+        Sample(f"PIC-{at}", f"P-{at}", None, 0.0, EYE[label], image, values=encoded(row, plan.clinical))
         for at, (image, row, label) in enumerate(zip(*_patients(count, seed), strict=True))
     ]
 
 
 def _judged(network: torch.nn.Module, samples: Sequence[Sample], plan: ClassificationPlan) -> list[Judged]:
-    return [Judged(probabilities(one), 0.5) for one in heads_of(network, samples, plan, CPU)]
+    heads = heads_of(network, samples, plan, CPU).transpose(1, 0, 2)
+    targets = np.stack([one.target for one in samples if one.target is not None]).astype(np.float64)
+    return [Judged(probabilities(one), targets, "one", (0.5,)) for one in heads]
 
 
 @pytest.fixture(scope="module")
@@ -84,13 +89,13 @@ def test_both_together_beat_image_and_values_alone_on_patients_never_seen(
     network: torch.nn.Module, plan: ClassificationPlan
 ) -> None:
     samples = _samples(TEST, 2, plan)
-    labels, keys = np.array([one.label for one in samples]), [one.patient for one in samples]
+    keys = [one.patient for one in samples]
     both, *alone = _judged(network, samples, plan)
-    together = figures_alone(both, labels, keys)["auroc"]
+    together = compared_figures(both, keys)["auroc"]
     print(f"both: AUROC {together.text(3)}")
     for name, part in zip(("image", "values"), alone, strict=True):
-        figure = figures_alone(part, labels, keys)["auroc"]
-        gain = paired_figures(both, part, labels, keys)["auroc"]
+        figure = compared_figures(part, keys)["auroc"]
+        gain = paired_figures(both, part, keys)["auroc"]
         print(f"{name} alone: AUROC {figure.text(3)}; both less it {gain.text(3)}")
         assert 0.7 < figure.mean < 0.9
         assert gain.low > 0.0
@@ -101,10 +106,8 @@ def test_a_patient_of_whom_nothing_is_known_is_predicted_from_the_image(
     network: torch.nn.Module, plan: ClassificationPlan
 ) -> None:
     samples = [replace(one, values=encoded(None, plan.clinical)) for one in _samples(TEST, 2, plan)]
-    labels, keys = np.array([one.label for one in samples]), [one.patient for one in samples]
-    both, image, _ = (
-        figures_alone(one, labels, keys)["auroc"].mean for one in _judged(network, samples, plan)
-    )
+    keys = [one.patient for one in samples]
+    both, image, _ = (compared_figures(one, keys)["auroc"].mean for one in _judged(network, samples, plan))
     print(f"values missing: AUROC of both {both:.3f}, of the image alone {image:.3f}")
     assert both > image - 0.05
 
@@ -113,6 +116,7 @@ def test_the_loss_of_several_heads_is_the_mean_of_theirs() -> None:
     target = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
     heads = tuple(torch.tensor([[1.0, 0.0], [at, 2.0]]) for at in (0.0, 1.0, 2.0))
     weights = torch.ones(2)
-    each = [float(class_loss(one, target, weights=weights, smoothing=0.1)) for one in heads]
-    found = class_loss(heads, target, weights=weights, smoothing=0.1)
+    loss = partial(class_loss, weights=weights, smoothing=0.1)
+    each = [float(loss(one, target)) for one in heads]
+    found = over_heads(loss, heads, target)
     assert float(found) == pytest.approx(sum(each) / 3, rel=1e-6)

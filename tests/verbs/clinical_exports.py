@@ -46,7 +46,7 @@ def write_patients(root: Path) -> Rows:
         rows[who.patient_id] = (f"{40 + 30 * old + number / 10:.1f}", "fm"[number % 3 % 2])
         # A few are wrong, so that no probability is so sure that nothing can move it.
         labels.append((who.patient_id, "high" if bright != (number % 5 == 0) else "low"))
-    del rows[who.patient_id]
+    rows.popitem()
     (root / "tables").mkdir()
     with (root / "tables" / "labels.csv").open("w", newline="", encoding="utf-8") as file:
         csv.writer(file).writerows([("patient_id", "label"), *labels])

@@ -15,10 +15,11 @@ from PIL import Image
 from lepton_monai.cli.main import run as command
 from lepton_monai.core.errors import ConfigError, InputError, OutputFolderError, StoppedError
 from lepton_monai.core.pseudonyms import Pseudonyms
+from lepton_monai.inference.decision import read_decisions
 from lepton_monai.training.training import Training
 from lepton_monai.verbs.evaluate_classifier import evaluate_classifier
 from lepton_monai.verbs.predict_classifier import predict_classifier
-from lepton_monai.verbs.train_classifier import ClassTrainReport, train_classifier
+from lepton_monai.verbs.train import AnyReport, train
 from tests.verbs.class_exports import (
     PICTURES,
     SERIES,
@@ -40,10 +41,10 @@ def pictures(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> ClassTrainReport:
+def trained(pictures: Path, tmp_path_factory: pytest.TempPathFactory) -> AnyReport:
     folder = tmp_path_factory.mktemp("run")
     config = write_task(folder, pictures, PICTURES)
-    return train_classifier(config, folder / "run", pseudonyms=NAMES, device="cpu")
+    return train(config, folder / "run", pseudonyms=NAMES, device="cpu")
 
 
 def _weights(run: Path) -> bytes:
@@ -61,7 +62,7 @@ def _sides(run: Path) -> dict[str, list[str]]:
     }
 
 
-def test_a_run_holds_what_is_needed_to_use_and_repeat_it(trained: ClassTrainReport) -> None:
+def test_a_run_holds_what_is_needed_to_use_and_repeat_it(trained: AnyReport) -> None:
     folder = trained.run.folder
     names = {path.name for path in folder.iterdir()}
     assert names >= {
@@ -77,14 +78,14 @@ def test_a_run_holds_what_is_needed_to_use_and_repeat_it(trained: ClassTrainRepo
     assert trained.plan.training.steps == 30
     assert set(trained.plan.reasons) >= {"input.size", "training.steps", "training.class_weights"}
     assert trained.validation is not None
-    assert trained.decision.n == trained.validation.figures.rows == 6
+    assert read_decisions(trained.run)[0].n == trained.validation.figures.rows == 6
 
 
 def test_the_same_plan_twice_gives_the_same_bytes(
-    pictures: Path, trained: ClassTrainReport, tmp_path: Path
+    pictures: Path, trained: AnyReport, tmp_path: Path
 ) -> None:
     first = trained.run.folder
-    again = train_classifier(
+    again = train(
         write_task(tmp_path, pictures, PICTURES),
         tmp_path / "again",
         pseudonyms=NAMES,
@@ -103,9 +104,7 @@ def test_the_same_plan_twice_gives_the_same_bytes(
         assert (outs[0] / name).read_bytes() == (outs[1] / name).read_bytes(), name
 
 
-def test_training_never_opens_a_test_picture(
-    pictures: Path, trained: ClassTrainReport, tmp_path: Path
-) -> None:
+def test_training_never_opens_a_test_picture(pictures: Path, trained: AnyReport, tmp_path: Path) -> None:
     """The test pictures are rubbish here, and nothing changes."""
     ruined = tmp_path / "ruined"
     shutil.copytree(pictures, ruined)
@@ -113,7 +112,7 @@ def test_training_never_opens_a_test_picture(
     assert len(test) == 8
     for name in test:
         (ruined / name).write_bytes(b"rubbish")
-    done = train_classifier(
+    done = train(
         write_task(tmp_path, ruined, PICTURES),
         tmp_path / "run",
         pseudonyms=NAMES,
@@ -124,14 +123,12 @@ def test_training_never_opens_a_test_picture(
     assert done.findings == ()
 
 
-def test_a_plan_for_other_classes_is_refused(
-    pictures: Path, trained: ClassTrainReport, tmp_path: Path
-) -> None:
+def test_a_plan_for_other_classes_is_refused(pictures: Path, trained: AnyReport, tmp_path: Path) -> None:
     other = tmp_path / "other"
     shutil.copytree(pictures, other)
     (other / "bar").rename(other / "beam")
     with pytest.raises(ConfigError, match=r"for the classes bar, disc; the data hold beam, disc"):
-        train_classifier(
+        train(
             write_task(tmp_path, other, PICTURES),
             tmp_path / "run",
             pseudonyms=NAMES,
@@ -141,7 +138,7 @@ def test_a_plan_for_other_classes_is_refused(
 
 
 def test_a_stopped_training_resumes_to_the_same_bytes(
-    pictures: Path, trained: ClassTrainReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    pictures: Path, trained: AnyReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     config = write_task(tmp_path, pictures, PICTURES)
     advance = Training.advance
@@ -155,19 +152,21 @@ def test_a_stopped_training_resumes_to_the_same_bytes(
     plan = trained.run.folder / "plan.yaml"
     monkeypatch.setattr(Training, "advance", until_the_eleventh)
     with pytest.raises(StoppedError, match="step 11 of 30"):
-        train_classifier(config, tmp_path / "run", plan_file=plan, **options)  # type: ignore[arg-type]
+        train(config, tmp_path / "run", plan_file=plan, **options)  # type: ignore[arg-type]
     monkeypatch.undo()
-    train_classifier(config, tmp_path / "run", resume=True, **options)  # type: ignore[arg-type]
+    train(config, tmp_path / "run", resume=True, **options)  # type: ignore[arg-type]
     for name in ("log.csv", "calibration.json"):
         assert (tmp_path / "run" / name).read_bytes() == (trained.run.folder / name).read_bytes()
     assert _weights(tmp_path / "run") == _weights(trained.run.folder)
     with pytest.raises(InputError, match="finished"):
-        train_classifier(config, tmp_path / "run", resume=True, **options)  # type: ignore[arg-type]
+        train(config, tmp_path / "run", resume=True, **options)  # type: ignore[arg-type]
     with pytest.raises(OutputFolderError, match="is a run already"):
-        train_classifier(config, tmp_path / "run", **options)  # type: ignore[arg-type]
+        train(config, tmp_path / "run", **options)  # type: ignore[arg-type]
 
 
-def test_figures_are_of_the_test_images_and_say_that_nobody_is_known(trained: ClassTrainReport) -> None:
+def test_figures_are_of_the_test_images_and_say_that_nobody_is_known(
+    trained: AnyReport,
+) -> None:
     done = evaluate_classifier(trained.run.folder, pseudonyms=NAMES, device="cpu")
     assert done.unit == "image"
     assert done.figures.rows == done.figures.confusion.sum() == 8
@@ -185,13 +184,13 @@ def test_figures_are_of_the_test_images_and_say_that_nobody_is_known(trained: Cl
 
 def test_discs_and_bars_are_told_apart(pictures: Path, tmp_path: Path) -> None:
     config = write_task(tmp_path, pictures, PICTURES, "plan.training.steps=150")
-    train_classifier(config, tmp_path / "run", pseudonyms=NAMES, device="cpu")
+    train(config, tmp_path / "run", pseudonyms=NAMES, device="cpu")
     done = evaluate_classifier(tmp_path / "run", pseudonyms=NAMES, device="cpu")
     assert done.figures.figures["auroc"].mean > 0.9
 
 
 def test_damaged_pictures_are_named_and_the_rest_is_done(
-    pictures: Path, trained: ClassTrainReport, tmp_path: Path
+    pictures: Path, trained: AnyReport, tmp_path: Path
 ) -> None:
     hurt = tmp_path / "hurt"
     shutil.copytree(pictures, hurt)
@@ -200,7 +199,7 @@ def test_damaged_pictures_are_named_and_the_rest_is_done(
         path = hurt / sides[side][0]
         path.write_bytes(path.read_bytes()[:60])
     config = write_task(tmp_path, hurt, PICTURES)
-    done = train_classifier(config, tmp_path / "run", pseudonyms=NAMES, device="cpu")
+    done = train(config, tmp_path / "run", pseudonyms=NAMES, device="cpu")
     assert [finding.code for _, finding in done.findings] == ["unreadable_picture"]
     judged = evaluate_classifier(tmp_path / "run", pseudonyms=NAMES, device="cpu")
     assert [finding.code for _, finding in judged.findings] == ["unreadable_picture"]
@@ -210,7 +209,7 @@ def test_damaged_pictures_are_named_and_the_rest_is_done(
 
 
 def test_a_picture_that_was_trained_on_is_kept_out_of_the_test(
-    pictures: Path, trained: ClassTrainReport, tmp_path: Path
+    pictures: Path, trained: AnyReport, tmp_path: Path
 ) -> None:
     leaked = tmp_path / "leaked"
     shutil.copytree(pictures, leaked)
@@ -224,7 +223,7 @@ def test_a_picture_that_was_trained_on_is_kept_out_of_the_test(
 
 
 def test_no_decision_is_made_below_the_confidence_that_is_asked_for(
-    pictures: Path, trained: ClassTrainReport, tmp_path: Path
+    pictures: Path, trained: AnyReport, tmp_path: Path
 ) -> None:
     sure = predict_classifier(
         trained.run.folder, pictures, tmp_path / "sure", pseudonyms=NAMES, abstain_below=0.9, device="cpu"
@@ -247,7 +246,7 @@ def modalities(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def test_series_are_classified_by_a_tag_and_split_by_patient(modalities: Path, tmp_path: Path) -> None:
     config = write_task(tmp_path, modalities, SERIES)
-    done = train_classifier(config, tmp_path / "run", pseudonyms=NAMES, device="cpu")
+    done = train(config, tmp_path / "run", pseudonyms=NAMES, device="cpu")
     assert done.plan.classes == ("CT", "MR")
     assert done.plan.input.scale.transform == "zscore"  # HU beside a unit of its own
     sides = _sides(tmp_path / "run")
@@ -266,7 +265,7 @@ def test_slices_are_classified_by_what_their_segment_covers(tmp_path: Path) -> N
     root = tmp_path / "export"
     write_export(root)
     config = write_task(tmp_path, root, SLICES)
-    done = train_classifier(config, tmp_path / "run", pseudonyms=NAMES, device="cpu")
+    done = train(config, tmp_path / "run", pseudonyms=NAMES, device="cpu")
     assert done.plan.classes == ("no ball", "ball")
     judged = evaluate_classifier(tmp_path / "run", pseudonyms=NAMES, device="cpu")
     assert (judged.unit, judged.figures.rows, judged.figures.keys) == ("patient", 28, 2)
@@ -305,18 +304,18 @@ def test_no_name_of_a_file_or_a_patient_is_kept(
 
 
 def test_a_run_starts_from_another_and_keeps_its_network(
-    pictures: Path, trained: ClassTrainReport, tmp_path: Path
+    pictures: Path, trained: AnyReport, tmp_path: Path
 ) -> None:
     text = PICTURES.replace("network: {{name: resnet10, arguments: {{widen_factor: 0.125}}}}\n", "")
     config = write_task(tmp_path, pictures, text, f"network.weights={trained.run.folder}")
-    done = train_classifier(config, tmp_path / "run", pseudonyms=NAMES, device="cpu")
+    done = train(config, tmp_path / "run", pseudonyms=NAMES, device="cpu")
     assert done.plan.network.name == "resnet10"
     assert done.plan.training.pretrained_rate == 0.1
     report = (tmp_path / "run" / "weights.txt").read_text(encoding="utf-8")
     assert "0 adapted, 0 new, 0 not used" in report
 
 
-def test_a_model_of_one_colour_takes_a_picture_of_three(trained: ClassTrainReport, tmp_path: Path) -> None:
+def test_a_model_of_one_colour_takes_a_picture_of_three(trained: AnyReport, tmp_path: Path) -> None:
     values = np.random.default_rng(0).integers(0, 255, (40, 36, 3), dtype=np.uint8)
     (tmp_path / "in").mkdir()
     Image.fromarray(values).save(tmp_path / "in" / "colour.png")

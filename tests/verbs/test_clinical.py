@@ -18,7 +18,7 @@ from lepton_monai.verbs.check_classifier import check_classifier
 from lepton_monai.verbs.compare_classifiers import compare_classifiers
 from lepton_monai.verbs.evaluate_classifier import evaluate_classifier
 from lepton_monai.verbs.predict_classifier import predict_classifier
-from lepton_monai.verbs.train_classifier import ClassTrainReport, train_classifier
+from lepton_monai.verbs.train import AnyReport, train
 from tests.verbs.clinical_exports import Rows, clinical_task, write_patients, write_rows
 
 NAMES = Pseudonyms(b"s" * 32)
@@ -33,9 +33,9 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(root: Path, tmp_path_factory: pytest.TempPathFactory) -> ClassTrainReport:
+def trained(root: Path, tmp_path_factory: pytest.TempPathFactory) -> AnyReport:
     folder = tmp_path_factory.mktemp("run")
-    return train_classifier(clinical_task(folder, root), folder / "run", **OPTIONS)
+    return train(clinical_task(folder, root), folder / "run", **OPTIONS)
 
 
 def _rows(root: Path) -> Rows:
@@ -54,7 +54,7 @@ def _weights(run: Path) -> bytes:
     return path.read_bytes()
 
 
-def test_the_scale_is_that_of_the_training_patients(root: Path, trained: ClassTrainReport) -> None:
+def test_the_scale_is_that_of_the_training_patients(root: Path, trained: AnyReport) -> None:
     rows = _rows(root)
     ages = [float(rows[name][0]) for name in _ids(trained.run.folder, "train") if name in rows]
     clinical = trained.plan.clinical
@@ -66,14 +66,14 @@ def test_the_scale_is_that_of_the_training_patients(root: Path, trained: ClassTr
 
 
 def test_validation_and_test_patients_decide_neither_plan_nor_weights(
-    root: Path, trained: ClassTrainReport, tmp_path: Path
+    root: Path, trained: AnyReport, tmp_path: Path
 ) -> None:
     rows = _rows(root)
     others = {name for side in ("validation", "test") for name in _ids(trained.run.folder, side)}
     changed = {name: ("999", "other") if name in others else cells for name, cells in rows.items()}
     write_rows(tmp_path / "clinical.csv", changed)
     config = clinical_task(tmp_path, root, f"data.clinical.table={tmp_path / 'clinical.csv'}")
-    done = train_classifier(config, tmp_path / "run", **OPTIONS)
+    done = train(config, tmp_path / "run", **OPTIONS)
     assert done.plan.clinical == trained.plan.clinical
     assert _weights(tmp_path / "run") == _weights(trained.run.folder)
     told = {finding.code for _, finding in done.findings}
@@ -81,7 +81,7 @@ def test_validation_and_test_patients_decide_neither_plan_nor_weights(
 
 
 def test_a_stopped_training_with_values_resumes_to_the_same_bytes(
-    root: Path, trained: ClassTrainReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    root: Path, trained: AnyReport, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     table = tmp_path / "clinical.csv"
     rows = _rows(root)
@@ -97,20 +97,20 @@ def test_a_stopped_training_with_values_resumes_to_the_same_bytes(
     monkeypatch.setattr(Training, "advance", until_the_eleventh)
     plan = trained.run.folder / "plan.yaml"
     with pytest.raises(StoppedError, match="step 11 of 30"):
-        train_classifier(config, tmp_path / "run", plan_file=plan, **OPTIONS)
+        train(config, tmp_path / "run", plan_file=plan, **OPTIONS)
     monkeypatch.undo()
     name = _ids(trained.run.folder, "train")[0]
     write_rows(table, rows | {name: ("41.5", "f")})
     with pytest.raises(InputError, match="have changed since"):
-        train_classifier(config, tmp_path / "run", resume=True, **OPTIONS)
+        train(config, tmp_path / "run", resume=True, **OPTIONS)
     write_rows(table, rows)
-    train_classifier(config, tmp_path / "run", resume=True, **OPTIONS)
+    train(config, tmp_path / "run", resume=True, **OPTIONS)
     assert _weights(tmp_path / "run") == _weights(trained.run.folder)
     for name in ("log.csv", "calibration.json", "plan.yaml"):
         assert (tmp_path / "run" / name).read_bytes() == (trained.run.folder / name).read_bytes(), name
 
 
-def test_figures_of_both_stand_beside_those_of_each_alone(trained: ClassTrainReport) -> None:
+def test_figures_of_both_stand_beside_those_of_each_alone(trained: AnyReport) -> None:
     done = evaluate_classifier(trained.run.folder, **OPTIONS)
     assert set(done.parts) == {"image", "values"}
     content = json.loads((done.folder / "metrics.json").read_text(encoding="utf-8"))
@@ -123,7 +123,7 @@ def test_figures_of_both_stand_beside_those_of_each_alone(trained: ClassTrainRep
 
 
 def test_a_model_predicts_with_a_table_with_half_of_one_and_without(
-    root: Path, trained: ClassTrainReport, tmp_path: Path
+    root: Path, trained: AnyReport, tmp_path: Path
 ) -> None:
     rows = _rows(root)
     half = dict(list(rows.items())[::2])
@@ -153,10 +153,10 @@ def test_a_model_predicts_with_a_table_with_half_of_one_and_without(
 def without(root: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("without")
     config = clinical_task(folder, root, "data.clinical=null", "plan.training.steps=2")
-    return train_classifier(config, folder / "run", **OPTIONS).run.folder
+    return train(config, folder / "run", **OPTIONS).run.folder
 
 
-def test_a_model_with_values_is_paired_with_one_without(trained: ClassTrainReport, without: Path) -> None:
+def test_a_model_with_values_is_paired_with_one_without(trained: AnyReport, without: Path) -> None:
     done = compare_classifiers(trained.run.folder, without, side="all", **OPTIONS)
     sides = [done.first.figures.figures, done.second.figures.figures]
     assert done.samples == done.first.figures.rows == 8
@@ -176,10 +176,10 @@ def test_a_table_for_a_model_without_values_is_refused(tmp_path: Path, root: Pat
         )
 
 
-def test_a_plan_for_other_values_is_refused(root: Path, trained: ClassTrainReport, tmp_path: Path) -> None:
+def test_a_plan_for_other_values_is_refused(root: Path, trained: AnyReport, tmp_path: Path) -> None:
     config = clinical_task(tmp_path, root, "data.clinical.categories=[]")
     with pytest.raises(ConfigError, match="for the clinical values age, sex; the config names age"):
-        train_classifier(config, tmp_path / "run", plan_file=trained.run.folder / "plan.yaml", **OPTIONS)
+        train(config, tmp_path / "run", plan_file=trained.run.folder / "plan.yaml", **OPTIONS)
 
 
 def test_check_names_the_patient_that_the_table_does_not_know(root: Path, tmp_path: Path) -> None:
@@ -189,7 +189,7 @@ def test_check_names_the_patient_that_the_table_does_not_know(root: Path, tmp_pa
 
 def test_no_id_is_printed_and_missing_values_are_told(
     root: Path,
-    trained: ClassTrainReport,
+    trained: AnyReport,
     without: Path,
     tmp_path: Path,
     capfd: pytest.CaptureFixture[str],

@@ -10,19 +10,20 @@ from lepton_monai.plans.classification import classification_text
 from lepton_monai.plans.plan import write_plan
 from lepton_monai.verbs import tasks
 from lepton_monai.verbs.check_classifier import ClassCheckReport
+from lepton_monai.verbs.train import plan_only, train
 from tests.plans.class_examples import example_classification
 from tests.plans.examples import example_plan
 from tests.verbs.class_exports import PICTURES, write_pictures, write_task
 
 
 def test_the_python_calls_are_those_of_every_task() -> None:
-    assert lepton_monai.train is tasks.train
+    assert lepton_monai.train is train
     assert lepton_monai.predict is tasks.predict
 
 
 def test_a_plan_is_made_for_the_task_of_the_config(tmp_path: Path) -> None:
     write_pictures(tmp_path / "pictures", 8)
-    plan = tasks.plan_only(write_task(tmp_path, tmp_path / "pictures", PICTURES), device="cpu")
+    plan = plan_only(write_task(tmp_path, tmp_path / "pictures", PICTURES), device="cpu")
     assert plan.classes == ("bar", "disc")
 
 

@@ -12,7 +12,7 @@ from lepton_monai.core.errors import ConfigError, DeviceError, InputError, Outpu
 from lepton_monai.core.pseudonyms import Pseudonyms
 from lepton_monai.verbs.evaluate import evaluate
 from lepton_monai.verbs.predict import predict
-from lepton_monai.verbs.train import TrainReport, train
+from lepton_monai.verbs.train import AnyReport, train
 from tests.verbs.exports import write_config, write_export, write_patient
 
 NAMES = Pseudonyms(b"s" * 32)
@@ -26,7 +26,7 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def trained(export: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainReport:
+def trained(export: Path, tmp_path_factory: pytest.TempPathFactory) -> AnyReport:
     folder = tmp_path_factory.mktemp("run")
     return train(write_config(folder, export), folder / "run", pseudonyms=NAMES, device="cpu")
 
@@ -36,7 +36,7 @@ def _weights(run: Path) -> bytes:
     return path.read_bytes()
 
 
-def test_a_run_holds_what_is_needed_to_use_and_repeat_it(trained: TrainReport) -> None:
+def test_a_run_holds_what_is_needed_to_use_and_repeat_it(trained: AnyReport) -> None:
     folder = trained.run.folder
     names = {path.name for path in folder.iterdir()}
     assert names >= {"config.yaml", "plan.yaml", "split.json", "environment.json", "log.csv", "checkpoints"}
@@ -47,7 +47,7 @@ def test_a_run_holds_what_is_needed_to_use_and_repeat_it(trained: TrainReport) -
 
 
 def test_the_same_plan_twice_gives_byte_equal_weights_log_and_masks(
-    export: Path, trained: TrainReport, tmp_path: Path
+    export: Path, trained: AnyReport, tmp_path: Path
 ) -> None:
     first = trained.run.folder
     again = train(
@@ -70,7 +70,7 @@ def test_the_same_plan_twice_gives_byte_equal_weights_log_and_masks(
         assert (outs[0] / path).read_bytes() == (outs[1] / path).read_bytes(), path
 
 
-def test_training_never_opens_a_test_case(export: Path, trained: TrainReport, tmp_path: Path) -> None:
+def test_training_never_opens_a_test_case(export: Path, trained: AnyReport, tmp_path: Path) -> None:
     """Pixels and contours of the test patients are rubbish here, and nothing changes."""
     split = json.loads((trained.run.folder / "split.json").read_text(encoding="utf-8"))
     key = json.loads((trained.run.folder / "key.json").read_text(encoding="utf-8"))
@@ -93,7 +93,7 @@ def test_training_never_opens_a_test_case(export: Path, trained: TrainReport, tm
     assert _weights(run) == _weights(trained.run.folder)
 
 
-def test_evaluation_is_of_the_test_patients_on_their_own_grid(trained: TrainReport) -> None:
+def test_evaluation_is_of_the_test_patients_on_their_own_grid(trained: AnyReport) -> None:
     done = evaluate(trained.run.folder, pseudonyms=NAMES, device="cpu")
     split = json.loads((trained.run.folder / "split.json").read_text(encoding="utf-8"))
     assert {row.name for row in done.cases} == {entry["case"] for entry in split["test"]}
@@ -103,7 +103,7 @@ def test_evaluation_is_of_the_test_patients_on_their_own_grid(trained: TrainRepo
 
 
 def test_an_image_that_was_trained_on_is_kept_out_of_the_test(
-    export: Path, trained: TrainReport, tmp_path: Path
+    export: Path, trained: AnyReport, tmp_path: Path
 ) -> None:
     """A re-export under a second patient id, with new UIDs, is noticed by its voxels."""
     leaked = tmp_path / "leaked"
@@ -143,16 +143,16 @@ def test_a_label_that_is_absent_or_empty_is_named_and_left_out(tmp_path: Path) -
     done = train(config, tmp_path / "run", pseudonyms=NAMES, device="cpu")
     assert sorted(finding.code for _, finding in done.findings) == ["label_absent", "label_absent"]
     assert done.validation is not None
-    assert done.training_cases + len(done.validation.cases) == 6
+    assert done.trained_on + len(done.validation.cases) == 6
     negative = write_config(
         tmp_path, root, **{"test: 0.25": "test: 0.0", '"Ball*"}': '"Ball*"}\n    empty: negative'}
     )
     done = train(negative, tmp_path / "negative", pseudonyms=NAMES, device="cpu")
     assert done.validation is not None
-    assert done.training_cases + len(done.validation.cases) == 8
+    assert done.trained_on + len(done.validation.cases) == 8
 
 
-def test_a_run_is_never_written_over(export: Path, trained: TrainReport, tmp_path: Path) -> None:
+def test_a_run_is_never_written_over(export: Path, trained: AnyReport, tmp_path: Path) -> None:
     with pytest.raises(OutputFolderError, match="is a run already"):
         train(write_config(tmp_path, export), trained.run.folder, pseudonyms=NAMES, device="cpu")
     (tmp_path / "mine").mkdir()
@@ -171,12 +171,12 @@ def test_a_device_that_cannot_be_had_leaves_nothing_behind(
     assert not (tmp_path / "run").exists()
 
 
-def test_another_salt_at_evaluation_says_so(trained: TrainReport) -> None:
+def test_another_salt_at_evaluation_says_so(trained: AnyReport) -> None:
     with pytest.raises(InputError, match="another salt"):
         evaluate(trained.run.folder, pseudonyms=Pseudonyms(b"t" * 32), device="cpu")
 
 
-def test_damaged_weights_are_refused(trained: TrainReport, export: Path, tmp_path: Path) -> None:
+def test_damaged_weights_are_refused(trained: AnyReport, export: Path, tmp_path: Path) -> None:
     run = tmp_path / "run"
     shutil.copytree(trained.run.folder, run)
     (path,) = run.glob("checkpoints/*/weights.safetensors")

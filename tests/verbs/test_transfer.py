@@ -11,7 +11,7 @@ from lepton_monai.cli.main import run as lepton
 from lepton_monai.config.schema import Config
 from lepton_monai.core.errors import ConfigError, WeightsError
 from lepton_monai.core.pseudonyms import Pseudonyms
-from lepton_monai.verbs.train import TrainReport, train
+from lepton_monai.verbs.train import AnyReport, train
 from tests.verbs.exports import write_config, write_export
 
 NAMES = Pseudonyms(b"s" * 32)
@@ -25,12 +25,12 @@ def export(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def first(export: Path, tmp_path_factory: pytest.TempPathFactory) -> TrainReport:
+def first(export: Path, tmp_path_factory: pytest.TempPathFactory) -> AnyReport:
     folder = tmp_path_factory.mktemp("first")
     return train(write_config(folder, export), folder / "run", pseudonyms=NAMES, device="cpu")
 
 
-def weights_of(report: TrainReport) -> dict[str, torch.Tensor]:
+def weights_of(report: AnyReport) -> dict[str, torch.Tensor]:
     return load_file(report.run.weights_path())
 
 
@@ -44,7 +44,7 @@ def starting_from(folder: Path, export: Path, weights: Path, training: str = "st
 
 
 def test_the_network_of_the_run_is_taken_over_and_its_weights_are_where_it_starts(
-    export: Path, first: TrainReport, tmp_path: Path
+    export: Path, first: AnyReport, tmp_path: Path
 ) -> None:
     """With a rate of nothing the weights stay what they were."""
     config = starting_from(
@@ -61,7 +61,7 @@ def test_the_network_of_the_run_is_taken_over_and_its_weights_are_where_it_start
 
 
 def test_frozen_parameters_stay_and_the_others_learn(
-    export: Path, first: TrainReport, tmp_path: Path
+    export: Path, first: AnyReport, tmp_path: Path
 ) -> None:
     config = starting_from(tmp_path, export, first.run.folder, 'steps: 5, frozen: ["model.0.*"]')
     second = train(config, tmp_path / "run", pseudonyms=NAMES, device="cpu")
@@ -71,7 +71,7 @@ def test_frozen_parameters_stay_and_the_others_learn(
 
 
 def test_another_number_of_classes_leaves_the_last_layer_new(
-    export: Path, first: TrainReport, tmp_path: Path
+    export: Path, first: AnyReport, tmp_path: Path
 ) -> None:
     config = write_config(
         tmp_path,
@@ -88,7 +88,7 @@ def test_another_number_of_classes_leaves_the_last_layer_new(
     assert second.plan.classes == ("ball", "other")
 
 
-def test_a_plan_is_of_its_weights(export: Path, first: TrainReport, tmp_path: Path) -> None:
+def test_a_plan_is_of_its_weights(export: Path, first: AnyReport, tmp_path: Path) -> None:
     config = starting_from(tmp_path, export, first.run.folder, "steps: 3")
     second = train(config, tmp_path / "run", pseudonyms=NAMES, device="cpu")
     plan = second.run.plan_path
@@ -105,7 +105,7 @@ def test_a_plan_is_of_its_weights(export: Path, first: TrainReport, tmp_path: Pa
 
 
 def test_what_the_first_run_was_trained_on_is_no_test_of_the_second(
-    export: Path, first: TrainReport, tmp_path: Path
+    export: Path, first: AnyReport, tmp_path: Path
 ) -> None:
     before = json.loads(first.run.split_path.read_text(encoding="utf-8"))["image_sha256"]
     second = train(
@@ -140,7 +140,7 @@ def test_weights_of_another_network_are_refused(export: Path, tmp_path: Path) ->
 
 
 def test_the_command_line_takes_a_run_to_start_from(
-    export: Path, first: TrainReport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+    export: Path, first: AnyReport, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     (tmp_path / "salt").write_bytes(b"s" * 32)
     write_config(tmp_path, export)
