@@ -19,6 +19,7 @@ from lepton_monai.verbs.compare_classifiers import compare_classifiers
 from lepton_monai.verbs.evaluate_classifier import evaluate_classifier
 from lepton_monai.verbs.predict_classifier import predict_classifier
 from lepton_monai.verbs.train import AnyReport, train
+from tests.verbs.class_exports import LABELS, write_labelled, write_task
 from tests.verbs.clinical_exports import Rows, clinical_task, write_patients, write_rows
 
 NAMES = Pseudonyms(b"s" * 32)
@@ -174,6 +175,21 @@ def test_a_table_for_a_model_without_values_is_refused(tmp_path: Path, root: Pat
             clinical=root / "tables" / "clinical.csv",
             **OPTIONS,
         )
+
+
+def test_several_labels_are_judged_beside_their_parts_by_the_mean_over_them(tmp_path: Path) -> None:
+    write_labelled(tmp_path / "in")
+    ages = [f"{number:03d}.png,{40 + number % 4 * 10}" for number in range(40)]
+    (tmp_path / "ages.csv").write_text("\n".join(["file,age", *ages]), encoding="utf-8")
+    clinical = f"data.clinical={{table: {tmp_path / 'ages.csv'}, by: file, numbers: [age]}}"
+    config = write_task(tmp_path, tmp_path / "in", LABELS, clinical)
+    train(config, tmp_path / "run", **OPTIONS)
+    done = evaluate_classifier(tmp_path / "run", **OPTIONS)
+    assert done.point.holds == "any"
+    assert [len(one) for one in done.point.alone] == [2, 2]
+    for part in done.parts.values():
+        gain = done.figures.figures["auroc"].mean - part.figures["auroc"].mean
+        assert part.gains["auroc"].mean == pytest.approx(gain, nan_ok=True)
 
 
 def test_a_plan_for_other_values_is_refused(root: Path, trained: AnyReport, tmp_path: Path) -> None:
