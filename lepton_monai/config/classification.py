@@ -155,7 +155,7 @@ class ClassDataSection(Section):
             message = "masks in NIfTI go with a `folder` of NIfTI images, DICOM labels with DICOM images"
             raise ValueError(message)
         if is_nifti and (self.level == "study" or labels.source == "tag"):
-            message = "NIfTI files have neither studies nor DICOM tags"
+            message = "a folder of NIfTI images knows neither studies nor DICOM tags"
             raise ValueError(message)
         tables = {labels.by} if labels.source == "table" else set[By]()
         self._require_rows(tables | ({self.clinical.by} if self.clinical else set()), is_nifti=is_nifti)

@@ -5,7 +5,6 @@ import io
 from collections.abc import Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Literal
 
 import torch
 
@@ -23,10 +22,9 @@ from lepton_monai.evaluation.overlap import dice
 from lepton_monai.evaluation.segmentation import figures
 from lepton_monai.evaluation.summary import CaseFigures, differences, over_patients, summary
 from lepton_monai.inference.model import Model, load_model
-from lepton_monai.plans.run import Run, open_runs, read_split
+from lepton_monai.plans.run import Run, open_runs
 from lepton_monai.training.devices import choose_device
-
-Side = Literal["test", "validation", "all"]
+from lepton_monai.verbs.sides import Side, cases_of_side
 
 
 @dataclass(frozen=True)
@@ -209,13 +207,7 @@ def _evaluated(
 ) -> Evaluation:
     config = load_config(run.config_path, changes)
     data = config.data_choice()
-    split = read_split(run)
-    sides = ["validation", "test"] if side == "all" else [side]
-    wanted = {entry["case"] for one in sides for entry in split[one]}
-    found = collect(data, pseudonyms, progress).cases
-    cases = [case for case in found if case.pseudonym in wanted]
-    _require_cases(run, side, wanted, found, cases)
-    trained = frozenset(split["image_sha256"].values()) if side == "test" else frozenset()
+    cases, trained = cases_of_side(run, side, collect(data, pseudonyms, progress).cases)
     return evaluate_cases(
         load_model([run], device),
         run,
@@ -305,20 +297,6 @@ def _summed(
         findings=tuple(findings),
         folder=folder,
     )
-
-
-def _require_cases(
-    run: Run, side: str, wanted: set[str], found: Sequence[Case], cases: Sequence[Case]
-) -> None:
-    if not wanted:
-        message = f"The split of {run.folder} has no {side} case."
-        raise InputError(message)
-    if not cases:
-        message = (
-            f"None of the {len(wanted)} {side} cases of the run is among the {len(found)} cases "
-            "here. Were the data moved (--set data.root=...), or was another salt used (--salt)?"
-        )
-        raise InputError(message)
 
 
 def _judged(model: Model, one: LoadedCase, judging: Judging) -> list[CaseFigures]:

@@ -30,11 +30,11 @@ from lepton_monai.evaluation.intervals import Interval
 from lepton_monai.evaluation.parts import Judged, compared_figures, paired_figures
 from lepton_monai.inference.classifier import Answer, Classifier, Score, load_classifier
 from lepton_monai.plans.classification import PARTS
-from lepton_monai.plans.run import Run, open_runs, read_split
+from lepton_monai.plans.run import Run, open_runs
 from lepton_monai.training.devices import choose_device
 from lepton_monai.verbs.class_answers import OperatingPoint, answers_csv
 from lepton_monai.verbs.class_preparing import require_same_clinical
-from lepton_monai.verbs.evaluate import Side
+from lepton_monai.verbs.sides import Side, cases_of_side
 
 
 @dataclass(frozen=True)
@@ -147,20 +147,8 @@ def _evaluated(
     progress: Progress,
 ) -> ClassEvaluation:
     choice = load_classification(run.config_path, changes).class_choice()
-    split = read_split(run)
-    sides = ["validation", "test"] if side == "all" else [side]
-    wanted = {entry["case"] for one in sides for entry in split[one]}
     classified = collect_classified(choice, pseudonyms, progress)
-    cases = [case for case in classified.cases if case.pseudonym in wanted]
-    if not cases:
-        message = (
-            f"The split of {run.folder} has no {side} case."
-            if not wanted
-            else f"None of the {len(wanted)} {side} cases of the run is among the {len(classified.cases)} "
-            "cases here. Were the data moved (--set data.root=...), or was another salt used (--salt)?"
-        )
-        raise InputError(message)
-    trained = frozenset(split["image_sha256"].values()) if side == "test" else frozenset[str]()
+    cases, trained = cases_of_side(run, side, classified.cases)
     return evaluate_classified(
         load_classifier([run], device),
         run.evaluation_folder(side),

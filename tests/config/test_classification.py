@@ -64,7 +64,7 @@ def test_all_mistakes_are_told_with_their_lines(tmp_path: Path) -> None:
         ("keyword: Modality", "keyword: Modality, columns: [a]", "one a label, go with"),
         ("source: tag, keyword: Modality", "source: table, table: t.csv, columns: [a, a]", "named twice"),
         ("{any: {}}", "{ct: {}, mr: {}}", "exactly one image"),
-        ("{any: {}}", "{any: {folder: images}}", "NIfTI files have neither studies nor DICOM tags"),
+        ("{any: {}}", "{any: {folder: images}}", "knows neither studies nor DICOM tags"),
         (
             "level: series\n  images: {any: {}}\n  labels: {source: tag, keyword: Modality}",
             "level: series\n  images: {any: {folder: x}}\n  labels: {source: table, table: t.csv}",

@@ -62,7 +62,7 @@ def test_the_loss_is_the_weighted_cross_entropy() -> None:
 
 
 def test_the_loss_of_labels_is_the_cross_entropy_of_each_that_is_known() -> None:
-    logits = torch.tensor([[2.0, -1.0, 0.5], [0.3, 0.0, -3.0]], requires_grad=True)
+    logits = torch.tensor([[2.0, -1.0, 0.5], [0.3, 0.4, -3.0]], requires_grad=True)
     target = torch.tensor([[1.0, float("nan"), 0.0], [0.0, 0.25, float("nan")]])
     weights = torch.tensor([1.0, 3.0, 2.0])
     p = 1 / (1 + np.exp(-logits.detach().numpy().astype(np.float64)))

@@ -1,0 +1,51 @@
+"""The cases of one side of a run's split, among those that are here now."""
+
+from collections.abc import Sequence
+from typing import Literal
+
+from lepton_monai.cases.case import Case
+from lepton_monai.core.errors import InputError
+from lepton_monai.plans.run import Run, read_split
+
+Side = Literal["test", "validation", "all"]
+
+
+def cases_of_side(run: Run, side: Side, found: Sequence[Case]) -> tuple[list[Case], frozenset[str]]:
+    """Return the cases of a side, and the digests of images that may not be among them.
+
+    Parameters
+    ----------
+    run
+        Whose split.
+    side
+        test, validation, or all: both.
+    found
+        What is here.
+
+    Returns
+    -------
+    cases
+        In the order of `found`.
+    trained
+        SHA-256 of what the model was trained on or chosen by; empty where it is judged on that.
+
+    Raises
+    ------
+    InputError
+        The split has no such case, or none of them is here.
+    """
+    split = read_split(run)
+    sides = ["validation", "test"] if side == "all" else [side]
+    wanted = {entry["case"] for one in sides for entry in split[one]}
+    if not wanted:
+        message = f"The split of {run.folder} has no {side} case."
+        raise InputError(message)
+    cases = [case for case in found if case.pseudonym in wanted]
+    if not cases:
+        message = (
+            f"None of the {len(wanted)} {side} cases of the run is among the {len(found)} cases "
+            "here. Were the data moved (--set data.root=...), or was another salt used (--salt)?"
+        )
+        raise InputError(message)
+    trained = frozenset(split["image_sha256"].values()) if side == "test" else frozenset()
+    return cases, trained
