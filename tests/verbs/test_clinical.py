@@ -2,6 +2,7 @@
 
 import csv
 import json
+import shutil
 import signal
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,8 @@ import torch
 from lepton_monai.cli.main import run as command
 from lepton_monai.core.errors import ConfigError, InputError, StoppedError
 from lepton_monai.core.pseudonyms import Pseudonyms
+from lepton_monai.inference.decision import Decision, write_decisions
+from lepton_monai.plans.run import Run
 from lepton_monai.training.training import Training
 from lepton_monai.verbs.check_classifier import check_classifier
 from lepton_monai.verbs.compare_classifiers import compare_classifiers
@@ -126,6 +129,9 @@ def test_figures_of_both_stand_beside_those_of_each_alone(trained: AnyReport) ->
 def test_a_model_predicts_with_a_table_with_half_of_one_and_without(
     root: Path, trained: AnyReport, tmp_path: Path
 ) -> None:
+    shutil.copytree(trained.run.folder, tmp_path / "run")
+    # A temperature of so few may saturate what is compared below.
+    write_decisions(Run(tmp_path / "run"), ((Decision(),),) * 3)
     rows = _rows(root)
     half = dict(list(rows.items())[::2])
     name, (age, _) = next(iter(half.items()))
@@ -134,7 +140,7 @@ def test_a_model_predicts_with_a_table_with_half_of_one_and_without(
     for given in (root / "tables" / "clinical.csv", tmp_path / "half.csv", None):
         out = tmp_path / (given.stem if given else "none")
         found[out.name] = predict_classifier(
-            trained.run.folder, root / "images", out, clinical=given, **OPTIONS
+            tmp_path / "run", root / "images", out, clinical=given, **OPTIONS
         )
     codes = {key: [finding.code for _, finding in done.findings] for key, done in found.items()}
     assert codes["clinical"] == ["clinical_absent"]
