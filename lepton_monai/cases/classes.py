@@ -9,15 +9,16 @@ from typing import Literal, TypeVar
 import numpy as np
 
 from lepton_monai.cases.case import Case
+from lepton_monai.cases.clinical import ClinicalChoice, clinical_rows, file_of, row_key
 from lepton_monai.cases.collect import DataChoice, ImageChoice, LabelChoice, Source, collect
 from lepton_monai.core.errors import FileRefused, InputError
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.patterns import matches
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms
-from lepton_monai.dicom import Series
 from lepton_monai.dicom.keyword import read_coded
 from lepton_monai.images.pictures import SUFFIXES
+from lepton_monai.labels.clinical import ClinicalRow
 from lepton_monai.labels.labelset import LabelSet
 from lepton_monai.labels.tables import By, Target, read_classes, read_targets
 
@@ -86,6 +87,8 @@ class ClassChoice:
         Where their classes come from.
     same_person
         From patient id (of a picture: its path below the root) to person, where a table joins them.
+    clinical
+        Values that go with the images; None: none.
     """
 
     root: Path
@@ -94,6 +97,12 @@ class ClassChoice:
     image: ImageChoice
     label: ClassLabels
     same_person: Mapping[str, str]
+    clinical: ClinicalChoice | None = None
+
+    @property
+    def folder(self) -> Path:
+        """Where the images lie."""
+        return self.root / (self.image.folder or "")
 
     @property
     def file_format(self) -> FileFormat:
@@ -125,6 +134,8 @@ class Classified:
         slice.
     findings
         Of cases that are left out, by pseudonym.
+    clinical
+        What is known of a case besides its image, by pseudonym.
     """
 
     cases: tuple[Case, ...]
@@ -132,6 +143,7 @@ class Classified:
     holds: Holds
     targets: Mapping[str, Target]
     findings: tuple[tuple[str, Finding], ...]
+    clinical: Mapping[str, ClinicalRow] = field(default_factory=dict)
 
 
 def collect_classified(
@@ -144,16 +156,17 @@ def collect_classified(
     InputError
         Nothing there makes a case, or there are fewer than two classes.
     ConfigError
-        The table can't be read.
+        A table can't be read.
     """
     if choice.level == "image":
         cases, findings = _pictures(choice, pseudonyms), []
     else:
         collection = collect(_series_choice(choice), pseudonyms, progress)
         cases, findings = list(collection.cases), list(collection.findings)
+    clinical = clinical_rows(cases, choice.clinical, choice.folder) if choice.clinical else {}
     if choice.label.source == "segment":
         (name,) = choice.label.segments.names
-        return Classified(tuple(cases), (f"no {name}", name), "one", {}, tuple(findings))
+        return Classified(tuple(cases), (f"no {name}", name), "one", {}, tuple(findings), clinical)
     holds: Holds
     if choice.label.columns:
         classes, holds = choice.label.columns, "any"
@@ -170,7 +183,7 @@ def collect_classified(
     if not used:
         message = f"The table {choice.label.table} says nothing of the {len(cases)} cases in {choice.root}."
         raise InputError(message)
-    return Classified(used, classes, holds, targets, tuple(findings))
+    return Classified(used, classes, holds, targets, tuple(findings), clinical)
 
 
 def _said(
@@ -292,30 +305,13 @@ def _telling(choice: ClassChoice) -> Callable[[Case], Target | Finding]:
 
 def _name(case: Case, choice: ClassChoice, table: Mapping[str, str]) -> str:
     if choice.label.source == "tag":
-        return read_coded(_file(case), choice.label.keyword)
+        return read_coded(file_of(case), choice.label.keyword)
     if choice.label.source == "folder":
-        parts = _place(case, choice).parts
+        parts = file_of(case).relative_to(choice.folder).parts
         return parts[0] if len(parts) > 1 else ""
     return table.get(_key(case, choice), "")
 
 
 def _key(case: Case, choice: ClassChoice) -> str:
-    """Return what a row of the table calls a case."""
-    if choice.label.by == "file" or not isinstance(case.image, Series):
-        return _place(case, choice).as_posix()
-    identity = case.image.identity
-    keys = {
-        "patient_id": identity.patient_id,
-        "study_uid": identity.study_uid,
-        "series_uid": identity.series_uid,
-    }
-    return keys[choice.label.by]
-
-
-def _place(case: Case, choice: ClassChoice) -> Path:
-    """Return where a file lies below the folder of the images."""
-    return _file(case).relative_to(choice.root / (choice.image.folder or ""))
-
-
-def _file(case: Case) -> Path:
-    return Path(case.image.headers[0].file) if isinstance(case.image, Series) else case.image
+    """Return what a row of the table of classes calls a case."""
+    return row_key(case, choice.label.by, choice.folder)

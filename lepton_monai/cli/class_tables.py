@@ -11,6 +11,7 @@ if TYPE_CHECKING:  # each verb's own command imports it; the others shall not pa
     from lepton_monai.evaluation.classification import ClassFigures
     from lepton_monai.plans.classification import ClassificationPlan
     from lepton_monai.verbs.check_classifier import ClassCheckReport
+    from lepton_monai.verbs.compare_classifiers import ClassComparison
     from lepton_monai.verbs.evaluate_classifier import ClassEvaluation
     from lepton_monai.verbs.predict_classifier import ClassPredictReport
     from lepton_monai.verbs.train import TrainReport
@@ -144,6 +145,7 @@ def evaluate_text(done: "ClassEvaluation", side: str = "") -> str:
     if done.position is not None:
         place = f"AUROC of a slice's place alone, without its image: {done.position.text(3)}."
         lines.append(f"{side} - {place}" if side else place)
+    lines += [f"{side} - {line}" if side else line for line in _part_lines(done)]
     drawn = (
         f"{figures.rows} samples of {figures.keys} {done.unit}s; intervals (95 %) are drawn by {done.unit}."
     )
@@ -151,6 +153,17 @@ def evaluate_text(done: "ClassEvaluation", side: str = "") -> str:
         drawn += " No patients are known: images of one person may stand on both sides."
     parts += ["\n".join(lines), drawn]
     return "\n\n".join([*(part for part in parts if part), f"Figures are in {done.folder}."])
+
+
+def _part_lines(done: "ClassEvaluation") -> list[str]:
+    """Return what image and values are worth alone, and how much better both together are."""
+    lines = []
+    for name, part in done.parts.items():
+        alone = "The image alone" if name == "image" else "The clinical values alone"
+        for figure, interval in part.figures.items():
+            gain = part.gains[figure].text(3)
+            lines.append(f"{alone}: {_TOLD[figure]} {interval.text(3)}; both together less it: {gain}.")
+    return lines
 
 
 def _lines(figures: "ClassFigures", side: str) -> str:
@@ -176,6 +189,31 @@ def evaluate_document(done: "ClassEvaluation") -> dict[str, Any]:
 
     content: dict[str, Any] = without_nan(evaluation_content(done))
     return content | {"folder": str(done.folder)}
+
+
+def compare_text(done: "ClassComparison") -> str:
+    """Return both runs, and by how much the first is better."""
+    both = [evaluate_text(one) for one in (done.first, done.second)]
+    lines = [
+        f"{_TOLD[name]}, the first less the second: {interval.text(3)}."
+        for name, interval in done.differences.items()
+    ]
+    paired = f"Paired by {done.first.unit} on {done.samples} samples:"
+    return "\n\n".join([*both, paired, "\n".join(lines)])
+
+
+def compare_document(done: "ClassComparison") -> dict[str, Any]:
+    """Return both runs and their differences as one document."""
+    from lepton_monai.core.files import without_nan
+
+    differences = {name: asdict(interval) for name, interval in done.differences.items()}
+    return {
+        "schema_version": 1,
+        "first": evaluate_document(done.first),
+        "second": evaluate_document(done.second),
+        "samples_of_both": done.samples,
+        "first_less_second": without_nan(differences),
+    }
 
 
 def predict_text(done: "ClassPredictReport") -> str:

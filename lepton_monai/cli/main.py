@@ -261,7 +261,8 @@ def evaluate(
 ) -> None:
     """Compare the predictions of RUNS (one, or two that are paired) with the labels, with intervals."""
     from lepton_monai.cli import class_tables, run_tables
-    from lepton_monai.verbs.evaluate import Evaluation, compare
+    from lepton_monai.verbs.evaluate import Comparison, Evaluation
+    from lepton_monai.verbs.tasks import compare
     from lepton_monai.verbs.tasks import evaluate as verb
 
     if len(runs) > 2:
@@ -277,10 +278,11 @@ def evaluate(
         }
         if len(runs) == 2:
             both = compare(*runs, **options)
-            told.show(run_tables.compare_document(both), run_tables.compare_text(both))
+            shown: Any = run_tables if isinstance(both, Comparison) else class_tables
+            told.show(shown.compare_document(both), shown.compare_text(both))
             return
         done = verb(runs[0], **options)
-        shown: Any = run_tables if isinstance(done, Evaluation) else class_tables
+        shown = run_tables if isinstance(done, Evaluation) else class_tables
         told.show(shown.evaluate_document(done), shown.evaluate_text(done))
 
 
@@ -295,6 +297,9 @@ def evaluate(
     default=0.0,
     help="Of a classifier: no decision where its probability is less.",
 )
+@click.option(
+    "--clinical", type=FOLDER, help="Of a classifier: the table of the new studies' clinical values."
+)
 @_with_network
 @_every_verb
 def predict(
@@ -303,6 +308,7 @@ def predict(
     out: Path,
     series: str | None,
     abstain_below: float,
+    clinical: Path | None,
     device: str,
     **common: Any,
 ) -> None:
@@ -319,6 +325,7 @@ def predict(
             pseudonyms=told.pseudonyms,
             series_uid=series,
             abstain_below=abstain_below,
+            clinical=clinical,
             device=device,
             progress=told.progress,
         )

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any, Literal
 from pydantic import Field, field_validator, model_validator
 
 from lepton_monai.cases.classes import ClassChoice, ClassLabels, ClassSource, Level
+from lepton_monai.cases.clinical import ClinicalChoice
 from lepton_monai.cases.collect import ImageChoice, Source
 from lepton_monai.cases.persons import read_persons
 from lepton_monai.config.schema import (
@@ -21,6 +22,7 @@ from lepton_monai.config.schema import (
     listed,
 )
 from lepton_monai.dicom.keyword import require_coded
+from lepton_monai.labels.clinical import ClinicalColumns
 from lepton_monai.labels.labelset import LabelClass, LabelSet
 from lepton_monai.labels.tables import By
 from lepton_monai.plans.classification import ClassificationPlan
@@ -96,6 +98,31 @@ class ClassLabelSection(Section):
             raise ValueError(message)
 
 
+class ClinicalSection(Section):
+    """Which columns of a table go with the images."""
+
+    table: Path
+    by: By = "patient_id"
+    numbers: list[str] = Field(default_factory=list)
+    categories: list[str] = Field(default_factory=list)
+
+    @model_validator(mode="after")
+    def _whole(self) -> "ClinicalSection":
+        named = [self.by, *self.numbers, *self.categories]
+        if len(named) == 1:
+            message = "name at least one column of `numbers` or `categories`"
+            raise ValueError(message)
+        if len(set(named)) < len(named):
+            message = "a column is either `by`, or one of the `numbers`, or one of the `categories`, once"
+            raise ValueError(message)
+        return self
+
+    def choice(self) -> ClinicalChoice:
+        """Return where the values come from."""
+        columns = ClinicalColumns(self.by, tuple(self.numbers), tuple(self.categories))
+        return ClinicalChoice(columns, self.table)
+
+
 class ClassDataSection(Section):
     """What to read."""
 
@@ -103,6 +130,7 @@ class ClassDataSection(Section):
     level: Level
     images: dict[str, ImageSection] = Field(default_factory=dict)
     labels: ClassLabelSection
+    clinical: ClinicalSection | None = None
     patients: Path | None = None
     exclude: list[str] = Field(default_factory=list)
 
@@ -114,14 +142,8 @@ class ClassDataSection(Section):
         if self.level == "image" and (self.images or self.labels.source == "tag"):
             message = "pictures have neither `images` (series) nor DICOM tags"
             raise ValueError(message)
-        if self.level == "image" and self.labels.source == "table" and self.labels.by != "file":
-            message = "a table of pictures goes `by: file`"
-            raise ValueError(message)
         if self.level != "image" and len(self.images) != 1:
             message = "name exactly one image; several images a case can't be joined yet"
-            raise ValueError(message)
-        if self.level == "study" and self.labels.source == "table" and self.labels.by not in OF_STUDIES:
-            message = f"a table of studies goes by {' or '.join(OF_STUDIES)}"
             raise ValueError(message)
         return self
 
@@ -135,10 +157,21 @@ class ClassDataSection(Section):
         if is_nifti and (self.level == "study" or labels.source == "tag"):
             message = "a folder of NIfTI images knows neither studies nor DICOM tags"
             raise ValueError(message)
-        if is_nifti and labels.source == "table" and labels.by != "file":
+        tables = {labels.by} if labels.source == "table" else set[By]()
+        self._require_rows(tables | ({self.clinical.by} if self.clinical else set()), is_nifti=is_nifti)
+        return self
+
+    def _require_rows(self, by: set[By], *, is_nifti: bool) -> None:
+        """Refuse tables whose rows are about what isn't known of the images."""
+        if self.level == "image" and by - {"file"}:
+            message = "a table of pictures goes `by: file`"
+            raise ValueError(message)
+        if self.level == "study" and by - set(OF_STUDIES):
+            message = f"a table of studies goes by {' or '.join(OF_STUDIES)}"
+            raise ValueError(message)
+        if is_nifti and by - {"file"}:
             message = "a table of NIfTI images goes `by: file`, their path below the folder"
             raise ValueError(message)
-        return self
 
 
 class ClassifierSection(WeightsSection):
@@ -158,7 +191,7 @@ class ClassifierSection(WeightsSection):
 
 _CHOSEN_ELSEWHERE = frozenset(
     {"schema_version", "task", "classes", "holds", "source", "reasons", "name", "arguments", "seed"}
-    | {"weights", "weights_sha256"}
+    | {"weights", "weights_sha256", "clinical"}
 )
 
 if TYPE_CHECKING:
@@ -195,6 +228,7 @@ class ClassificationConfig(Section):
             image=ImageChoice(name, image.modality, image.description, image.folder),
             label=self._labels(),
             same_person=persons,
+            clinical=data.clinical.choice() if data.clinical else None,
         )
 
     def _labels(self) -> ClassLabels:

@@ -21,6 +21,7 @@ _PATHS = (
     ("data", "root"),
     ("data", "patients"),
     ("data", "labels", "table"),
+    ("data", "clinical", "table"),
     ("split", "file"),
     ("network", "weights"),
     ("network", "weights_dir"),

@@ -136,6 +136,11 @@ RULES: dict[str, Rule] = {
     "class_not_wanted": _passed_over(),
     "class_ambiguous": _passed_over("Name one class for the whole study, or classify its series."),
     "unreadable_picture": _passed_over("Copy or export the picture again."),
+    # clinical values
+    "clinical_absent": _used("All of them count as missing."),
+    "clinical_not_given": _used("All of them count as missing."),
+    "clinical_level_unknown": _used("It counts as missing."),
+    "clinical_far": _used("Is it in another unit?"),
     # patients
     "same_patient_twice": _used("They are counted as one person."),
     "same_image_twice": _used("Name the persons in a table: data.patients."),

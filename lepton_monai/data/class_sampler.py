@@ -10,6 +10,8 @@ from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
 from lepton_monai.data.augmentation import Placing, box_of, draw_matrix, placed, random_values, read_box
+from lepton_monai.data.batch import Inputs, joined
+from lepton_monai.data.clinical import encoded
 from lepton_monai.data.inputs import Sample
 from lepton_monai.data.sampler import Share
 from lepton_monai.plans.classification import ClassificationPlan
@@ -17,7 +19,7 @@ from lepton_monai.plans.classification import ClassificationPlan
 VOXEL = (1.0, 1.0, 1.0)
 
 
-class ImageDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
+class ImageDataset(Dataset[tuple[Inputs, torch.Tensor]]):
     """The images of a whole training, in order.
 
     Parameters
@@ -25,7 +27,7 @@ class ImageDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     samples
         With targets, of the plan's size.
     plan
-        Batch, steps, sampling, augmentation, mixing and seed.
+        Batch, steps, sampling, augmentation, mixing, clinical values and seed.
     share
         Which of them are made here.
     """
@@ -38,6 +40,7 @@ class ImageDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         self._share = share or Share()
         self._state = np.random.RandomState()
         self._values = random_values(plan.training.augmentation, self._state)
+        self._missing = torch.from_numpy(encoded(None, plan.clinical))
         self._groups = _groups(samples, plan)
         self._turns: dict[int, tuple[int, NDArray[np.int64]]] = {}
 
@@ -45,10 +48,11 @@ class ImageDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         """Return the number of samples of all steps that are left."""
         return (self._plan.training.steps - self._share.first_step) * self._plan.training.batch_size
 
-    def __getitem__(self, at: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def __getitem__(self, at: int) -> tuple[Inputs, torch.Tensor]:
         """Return image ``(channel, x, y[, z])`` and the share of each class ``(classes,)``, float32.
 
-        NaN is unknown, and so is what is mixed with it.
+        NaN is unknown, and so is what is mixed with it. Where the plan has clinical values, the image comes
+        with them ``(values,)``.
         """
         return self.sample(self._number(at))
 
@@ -56,18 +60,19 @@ class ImageDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         """Return the place of the sample that one is made of."""
         return self._sample_number(self._number(at))
 
-    def sample(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def sample(self, number: int) -> tuple[Inputs, torch.Tensor]:
         """Return the sample of a number, counted over all ranks from the first step on."""
         training = self._plan.training
         generator = np.random.default_rng([training.seed, number])
-        image, target = self._one(self._sample_number(number), generator)
+        image, values, target = self._one(self._sample_number(number), generator)
         if training.mixup:
             # Zhang et al., mixup: Beyond Empirical Risk Minimization, ICLR 2018.
             share = float(generator.beta(training.mixup, training.mixup))
             group = self._groups[int(generator.integers(len(self._groups)))]
-            other, wanted = self._one(int(group[generator.integers(len(group))]), generator)
-            image, target = image.lerp(other, 1 - share), target.lerp(wanted, 1 - share)
-        return network_input(image, is_flat=self._plan.input.is_flat), target
+            other = self._one(int(group[generator.integers(len(group))]), generator)
+            both = zip((image, values, target), other, strict=True)
+            image, values, target = (one.lerp(two, 1 - share) for one, two in both)
+        return joined(network_input(image, is_flat=self._plan.input.is_flat), values), target
 
     def _number(self, at: int) -> int:
         size = self._plan.training.batch_size
@@ -90,9 +95,15 @@ class ImageDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
             self._turns[at] = turn, np.random.default_rng([seed, 1, turn, at]).permutation(group)
         return int(self._turns[at][1][place])
 
-    def _one(self, at: int, generator: np.random.Generator) -> tuple[torch.Tensor, torch.Tensor]:
-        one = self._samples[at]
-        return self._augmented(one.array, generator), torch.tensor(one.target)
+    def _one(
+        self, at: int, generator: np.random.Generator
+    ) -> tuple[torch.Tensor, torch.Tensor, torch.Tensor]:
+        """Return image, clinical values (now and then as if all were missing), and shares of classes."""
+        one, clinical = self._samples[at], self._plan.clinical
+        values = torch.from_numpy(one.values)
+        if clinical is not None and generator.random() < clinical.dropout:
+            values = self._missing
+        return self._augmented(one.array, generator), values, torch.tensor(one.target)
 
     def _augmented(self, array: NDArray[np.float16], generator: np.random.Generator) -> torch.Tensor:
         """Turn, move and mirror an image, then change its values."""

@@ -2,7 +2,7 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -22,6 +22,8 @@ VALUES_A_CASE = 10_000
 """Drawn from each case for the percentiles."""
 
 Array = NDArray[np.float32]
+
+NO_VALUES: Array = np.empty(0, dtype=np.float32)
 
 
 @dataclass(frozen=True, eq=False)
@@ -71,6 +73,8 @@ class Sample:
         float16 ``(x, y, z)``, or ``(x, y, channel)`` of a flat one, on the scale of the network.
     study
         Pseudonym; empty: of a file that belongs to none.
+    values
+        Clinical values, encoded; empty where the network wants none.
     """
 
     case: str
@@ -80,6 +84,13 @@ class Sample:
     target: Target | None
     array: NDArray[np.float16]
     study: str = ""
+    values: Array = field(default_factory=lambda: NO_VALUES)
+
+    def marks(self) -> tuple[str, ...]:
+        """Return what stands for target and values: a resumed training wants the same."""
+        target = "unknown" if self.target is None else str(self.target.tolist())
+        values = (hashlib.sha256(self.values.tobytes()).hexdigest(),) if self.values.size else ()
+        return target, *values
 
 
 def read_source(case: Case, choice: ClassChoice) -> SourceImage | Finding:
@@ -130,7 +141,12 @@ def _digest(array: Array) -> str:
 
 
 def samples_of(
-    case: Case, source: SourceImage, plan: InputPlan, level: Level, target: Target | None
+    case: Case,
+    source: SourceImage,
+    plan: InputPlan,
+    level: Level,
+    target: Target | None,
+    values: Array = NO_VALUES,
 ) -> list[Sample]:
     """Bring an image to the network's size and scale: one sample, or one a slice.
 
@@ -144,12 +160,14 @@ def samples_of(
         At `slice` the class of each sample follows from the segment, where that was read.
     target
         Of the whole image; None: nothing is known.
+    values
+        Clinical values of the case, encoded.
     """
-    values = scaled(source.array, plan.scale)
+    array = scaled(source.array, plan.scale)
     if level != "slice":
-        fed = _fed(values, source, plan)
-        return [Sample(case.pseudonym, case.patient, None, 0.0, target, fed, case.study)]
-    count = values.shape[2]
+        fed = _fed(array, source, plan)
+        return [Sample(case.pseudonym, case.patient, None, 0.0, target, fed, case.study, values)]
+    count = array.shape[2]
     targets = source.slice_targets() if len(source.present) else [None] * count
     return [
         Sample(
@@ -158,8 +176,9 @@ def samples_of(
             k,
             min(k, count - 1 - k) * source.spacing_mm[2],
             targets[k],
-            _fed(values[:, :, k : k + 1], source, plan),
+            _fed(array[:, :, k : k + 1], source, plan),
             case.study,
+            values,
         )
         for k in range(count)
     ]

@@ -1,6 +1,6 @@
 """The figures of a classification over patients, or over images where nobody is known."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -125,6 +125,11 @@ def mean_figures(
 def _mean_interval(
     metrics: Sequence[Metric], scores: Scores, targets: Scores, keys: Sequence[str]
 ) -> Interval:
+    return rows_interval(mean_figure(metrics, scores, targets), keys)
+
+
+def mean_figure(metrics: Sequence[Metric], scores: Scores, targets: Scores) -> Callable[[Labels], float]:
+    """Return a figure of rows: the mean over labels of one of each, on the rows that it is known of."""
     known = ~np.isnan(targets)
     labels = np.nan_to_num(targets).astype(np.int64)
 
@@ -135,7 +140,7 @@ def _mean_interval(
             values.append(metric(scores[kept, at], labels[kept, at]))
         return float(np.mean(values))
 
-    return rows_interval(mean, keys)
+    return mean
 
 
 def _two(scores: Scores) -> Scores:

@@ -8,15 +8,19 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
+from torch.utils.data import default_collate
 
 from lepton_monai.cases.case import Case
 from lepton_monai.core.errors import InputError
 from lepton_monai.core.files import digest_of
+from lepton_monai.data.batch import Inputs, changed, joined
 from lepton_monai.data.class_sampler import network_input
+from lepton_monai.data.clinical import encoded
 from lepton_monai.data.inputs import Sample, SourceImage, samples_of
-from lepton_monai.inference.decision import Decision, Logits, calibrated, read_decisions
+from lepton_monai.inference.decision import Heads, Logits, calibrated, read_heads
+from lepton_monai.labels.clinical import ClinicalRow
 from lepton_monai.labels.tables import Target
-from lepton_monai.networks.classifiers import build_classifier
+from lepton_monai.networks.fusion import FusedClassifier, build_planned
 from lepton_monai.plans.classification import ClassificationPlan, read_classification
 from lepton_monai.plans.run import Run
 
@@ -26,11 +30,11 @@ BATCH = 64
 
 @dataclass(frozen=True, eq=False)
 class ClassMember:
-    """One network in evaluation mode, its plan, and its decision: one, or one a label."""
+    """One network in evaluation mode, its plan, and the decision of each head: one, or one a label."""
 
     network: torch.nn.Module
     plan: ClassificationPlan
-    decisions: tuple[Decision, ...]
+    heads: Heads
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +46,7 @@ class Score:
     case, patient, study, slice_number, from_end_mm, target
         As the sample has them.
     logits
-        ``(networks, classes)``.
+        ``(networks, heads, classes)``.
     series
         Of a study: the pseudonyms of its series.
     """
@@ -69,6 +73,8 @@ class Answer:
         Of each class, calibrated.
     uncalibrated
         The same without temperature.
+    alone
+        Calibrated probabilities ``(parts, classes)`` of what else the model can be asked (`PARTS`).
     """
 
     case: str
@@ -79,6 +85,7 @@ class Answer:
     series: tuple[str, ...]
     probabilities: NDArray[np.float64]
     uncalibrated: NDArray[np.float64]
+    alone: NDArray[np.float64]
 
 
 @dataclass(frozen=True, eq=False)
@@ -97,11 +104,32 @@ class Classifier:
     @property
     def thresholds(self) -> tuple[float, ...]:
         """Of the probability of class 1, or of each label: the mean of the members'."""
-        each = [[one.threshold for one in member.decisions] for member in self.members]
+        return self._thresholds(0)
+
+    @property
+    def alone_thresholds(self) -> tuple[tuple[float, ...], ...]:
+        """The same of what else the model can be asked."""
+        return tuple(self._thresholds(head) for head in range(1, len(self.members[0].heads)))
+
+    def _thresholds(self, head: int) -> tuple[float, ...]:
+        each = [[one.threshold for one in member.heads[head]] for member in self.members]
         return tuple(np.mean(each, axis=0).tolist())
 
-    def score(self, case: Case, source: SourceImage, target: Target | None = None) -> list[Score]:
+    def score(
+        self,
+        case: Case,
+        source: SourceImage,
+        target: Target | None = None,
+        clinical: ClinicalRow | None = None,
+    ) -> list[Score]:
         """Look at an image, or each of its slices.
+
+        Parameters
+        ----------
+        case, source, target
+            Whose image, the image, and what is known of its classes.
+        clinical
+            What is known of it besides, where the model wants to know; None: nothing.
 
         Raises
         ------
@@ -114,8 +142,9 @@ class Classifier:
             raise InputError(message)
         logits, samples = [], list[Sample]()
         for member in self.members:
-            samples = samples_of(case, source, member.plan.input, member.plan.source.level, target)
-            logits.append(logits_of(member.network, samples, member.plan, self.device))
+            plan, values = member.plan, encoded(clinical, member.plan.clinical)
+            samples = samples_of(case, source, plan.input, plan.source.level, target, values)
+            logits.append(heads_of(member.network, samples, plan, self.device))
         return scores_of(samples, np.stack(logits, axis=1))
 
     def answers(self, scores: Sequence[Score]) -> list[Answer]:
@@ -126,20 +155,31 @@ class Classifier:
         logits, holds = np.stack([one.logits for one in scores]), self.plan.holds
         honest, plain = [], []
         for at, member in enumerate(self.members):
-            temperatures = [one.temperature for one in member.decisions]
-            honest.append(calibrated(logits[:, at], temperatures, holds))
-            plain.append(calibrated(logits[:, at], [1.0] * len(temperatures), holds))
+            each = [
+                calibrated(logits[:, at, head], [one.temperature for one in decisions], holds)
+                for head, decisions in enumerate(member.heads)
+            ]
+            honest.append(np.stack(each, axis=1))
+            plain.append(calibrated(logits[:, at, 0], [1.0] * len(member.heads[0]), holds))
         rows = zip(scores, np.mean(honest, axis=0), np.mean(plain, axis=0), strict=True)
         return [
             Answer(
-                one.case, one.patient, one.slice_number, one.from_end_mm, one.target, one.series, found, raw
+                case=one.case,
+                patient=one.patient,
+                slice_number=one.slice_number,
+                from_end_mm=one.from_end_mm,
+                target=one.target,
+                series=one.series,
+                probabilities=found[0],
+                uncalibrated=raw,
+                alone=found[1:],
             )
             for one, found, raw in rows
         ]
 
 
 def scores_of(samples: Sequence[Sample], logits: Logits) -> list[Score]:
-    """Return samples with their logits ``(n, networks, classes)``, and without their arrays."""
+    """Return samples with their logits ``(n, networks, heads, classes)``, and without their arrays."""
     return [
         Score(one.case, one.patient, one.study, one.slice_number, one.from_end_mm, one.target, row)
         for one, row in zip(samples, logits, strict=True)
@@ -166,13 +206,30 @@ def logits_of(
     network: torch.nn.Module, samples: Sequence[Sample], plan: ClassificationPlan, device: torch.device
 ) -> Logits:
     """Return logits ``(n, classes)`` of a network in evaluation mode."""
+    return heads_of(network, samples, plan, device)[:, 0]
+
+
+def heads_of(
+    network: torch.nn.Module, samples: Sequence[Sample], plan: ClassificationPlan, device: torch.device
+) -> Logits:
+    """Return logits ``(n, heads, classes)`` of a network in evaluation mode: the first head decides."""
     found = []
     with torch.inference_mode():
         for start in range(0, len(samples), BATCH):
-            arrays = [one.array.astype(np.float32)[None] for one in samples[start : start + BATCH]]
-            images = [network_input(torch.from_numpy(one), is_flat=plan.input.is_flat) for one in arrays]
-            found.append(network(torch.stack(images).to(device)).double().cpu().numpy())
+            fed = [_fed(one, plan) for one in samples[start : start + BATCH]]
+            inputs = changed(default_collate(fed), lambda tensor: tensor.to(device))
+            heads = (
+                network.heads(inputs)  # type: ignore[arg-type] # its plan has values: a pair
+                if isinstance(network, FusedClassifier)
+                else (network(inputs),)
+            )
+            found.append(torch.stack(heads, dim=1).double().cpu().numpy())
     return np.concatenate(found)
+
+
+def _fed(sample: Sample, plan: ClassificationPlan) -> Inputs:
+    image = torch.from_numpy(sample.array.astype(np.float32)[None])
+    return joined(network_input(image, is_flat=plan.input.is_flat), torch.from_numpy(sample.values))
 
 
 def load_classifier(runs: Sequence[Run], device: torch.device) -> Classifier:
@@ -185,7 +242,7 @@ def load_classifier(runs: Sequence[Run], device: torch.device) -> Classifier:
         different tasks.
     """
     members = tuple(_member(run, device) for run in runs)
-    if len({(one.plan.classes, one.plan.holds, one.plan.source.level) for one in members}) > 1:
+    if len({_task_of(member.plan) for member in members}) > 1:
         message = f"The folds of {runs[0].folder.parent} are of different tasks."
         raise InputError(message)
     digests = [digest_of(run.weights_path()) for run in runs]
@@ -194,13 +251,17 @@ def load_classifier(runs: Sequence[Run], device: torch.device) -> Classifier:
     return Classifier(members, device, digest)
 
 
+def _task_of(plan: ClassificationPlan) -> tuple[object, ...]:
+    return plan.classes, plan.holds, plan.source.level, plan.clinical and plan.clinical.columns
+
+
 def _member(run: Run, device: torch.device) -> ClassMember:
     plan = read_classification(run.plan_path)
-    network = build_classifier(plan.network, plan.input, len(plan.classes))
+    network = build_planned(plan)
     path = run.weights_path()
     try:
         network.load_state_dict(load_file(path))
     except (RuntimeError, ValueError) as error:
         message = f"The weights of {run.folder} don't fit the network of its plan."
         raise InputError(message) from error
-    return ClassMember(network.eval().to(device), plan, read_decisions(run))
+    return ClassMember(network.eval().to(device), plan, read_heads(run))

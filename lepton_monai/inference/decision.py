@@ -16,6 +16,7 @@ from lepton_monai.evaluation.calibration import fit_temperature, probabilities
 from lepton_monai.evaluation.classes import Labels
 from lepton_monai.evaluation.operating import best_threshold
 from lepton_monai.labels.tables import Target
+from lepton_monai.plans.classification import PARTS
 from lepton_monai.plans.run import Run
 
 Logits = NDArray[np.float64]
@@ -50,13 +51,23 @@ class Decision:
     at_limit: bool = False
 
 
-def write_decisions(run: Run, decisions: Sequence[Decision]) -> None:
-    """Keep them in the run: one, or one a label."""
-    content = {"schema_version": SCHEMA, "decisions": [asdict(one) for one in decisions]}
+Heads = tuple[tuple[Decision, ...], ...]
+"""Of each head of a model one decision, or one a label; the first head decides."""
+
+
+def write_decisions(run: Run, heads: Heads) -> None:
+    """Keep them in the run: one, or one a label; with clinical values also of image and values alone."""
+    first, *alone = [[asdict(one) for one in decisions] for decisions in heads]
+    content = {"schema_version": SCHEMA, "decisions": first, "alone": dict(zip(PARTS, alone, strict=False))}
     write_json(run.folder / CALIBRATION, content)
 
 
 def read_decisions(run: Run) -> tuple[Decision, ...]:
+    """Read what `write_decisions` wrote of the head that decides; otherwise like `read_heads`."""
+    return read_heads(run)[0]
+
+
+def read_heads(run: Run) -> Heads:
     """Read what `write_decisions` wrote.
 
     Raises
@@ -67,9 +78,11 @@ def read_decisions(run: Run) -> tuple[Decision, ...]:
     try:
         content = json.loads((run.folder / CALIBRATION).read_text(encoding="utf-8"))
         version = content["schema_version"]
-        found = content["decisions"] if version == SCHEMA else []
-        decisions = TypeAdapter(tuple[Decision, ...]).validate_python(found)
-    except (OSError, ValueError, KeyError, TypeError, ValidationError) as error:
+        alone = content.get("alone", {})
+        each = (alone[one] for one in PARTS if one in alone)
+        found = [content["decisions"], *each] if version == SCHEMA else []
+        heads = TypeAdapter(Heads).validate_python(found)
+    except (OSError, ValueError, KeyError, TypeError, AttributeError, ValidationError) as error:
         message = f"The run {run.folder} holds no whole {CALIBRATION}: train it to its end."
         raise InputError(message) from error
     if version != SCHEMA:
@@ -78,7 +91,7 @@ def read_decisions(run: Run) -> tuple[Decision, ...]:
             "train it again."
         )
         raise InputError(message)
-    return decisions
+    return heads
 
 
 def choose_decisions(logits: Logits, targets: Sequence[Target], holds: Holds) -> tuple[Decision, ...]:

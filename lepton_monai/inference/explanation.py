@@ -10,11 +10,12 @@ from scipy import stats
 
 from lepton_monai.cases.case import Case
 from lepton_monai.data.class_sampler import network_input
+from lepton_monai.data.clinical import encoded
 from lepton_monai.data.inputs import SourceImage, samples_of
 from lepton_monai.data.source_maps import on_source, outside_share
 from lepton_monai.inference.classifier import Classifier, ClassMember
 from lepton_monai.inference.saliency import METHODS, Cells, Method, shift_of
-from lepton_monai.networks.classifiers import build_classifier
+from lepton_monai.networks.fusion import FusedClassifier, OfImage, build_planned
 
 UNCHANGED = 0.7
 """Rank correlation with the map of a random network: above it, half of the variance of the ranks (0.7
@@ -58,8 +59,7 @@ def untrained(model: Classifier) -> Classifier:
 
 def _untrained(member: ClassMember, device: torch.device) -> ClassMember:
     plan = member.plan
-    network = build_classifier(plan.network, plan.input, len(plan.classes))
-    return replace(member, network=network.eval().to(device))
+    return replace(member, network=build_planned(plan).eval().to(device))
 
 
 def explanation_of(
@@ -71,6 +71,8 @@ def explanation_of(
     method: Method,
 ) -> Explanation:
     """Say where the evidence for a class lies: the mean over all networks, each brought to 1 before.
+
+    Clinical values count as missing, where a network wants to know them: an image is explained.
 
     Parameters
     ----------
@@ -93,12 +95,13 @@ def explanation_of(
     maps, outside, alike, layers = [], [], [], []
     for member, other in zip(model.members, random.members, strict=True):
         images = _images(member, case, source, model.device)
-        found = [METHODS[method](member.network, image, class_id) for image in images]
-        before = [METHODS[method](other.network, image, class_id)[0] for image in images]
+        network, untaught = _of_image(member, model.device), _of_image(other, model.device)
+        found = [METHODS[method](network, image, class_id) for image in images]
+        before = [METHODS[method](untaught, image, class_id)[0] for image in images]
         cells = [one for one, _ in found]
         alike.append(_rank_correlation(cells, before))
         layers.append(found[0][1])
-        shift = shift_of(member.network, images[0]) if method == "gradcam" else (0.0,) * cells[0].ndim
+        shift = shift_of(network, images[0]) if method == "gradcam" else (0.0,) * cells[0].ndim
         place = (shift, source.array.shape, source.spacing_mm, member.plan.input)
         outside.append(np.array([outside_share(one, *place) for one in cells]))
         laid = [on_source(one, *place) for one in cells]
@@ -121,6 +124,14 @@ def _images(
     samples = samples_of(case, source, plan.input, plan.source.level, None)
     arrays = [torch.from_numpy(one.array.astype(np.float32)[None]) for one in samples]
     return [network_input(one, is_flat=plan.input.is_flat).to(device) for one in arrays]
+
+
+def _of_image(member: ClassMember, device: torch.device) -> torch.nn.Module:
+    network = member.network
+    if not isinstance(network, FusedClassifier):
+        return network
+    missing = torch.from_numpy(encoded(None, member.plan.clinical))
+    return OfImage(network, missing).eval().to(device)
 
 
 def _rank_correlation(cells: Sequence[Cells], others: Sequence[Cells]) -> float:

@@ -37,7 +37,7 @@ def read_classes(path: Path, by: By, column: str) -> dict[str, str]:
         The file can't be read, lacks a column, or gives one thing two classes.
     """
     found: dict[str, str] = {}
-    for number, key, (name,) in _rows(path, by, (column,)):
+    for number, key, (name,) in read_rows(path, f"The table of classes {path}", by, (column,)):
         # No id in the message: it may go into a log.
         if name and found.setdefault(key, name) != name:
             message = f"The table of classes {path} has two classes for one {by}: line {number}."
@@ -66,7 +66,7 @@ def read_targets(path: Path, by: By, columns: Sequence[str]) -> dict[str, Target
         The file can't be read, lacks a column, has another cell, or says yes and no of one thing.
     """
     found: dict[str, Target] = {}
-    for number, key, cells in _rows(path, by, columns):
+    for number, key, cells in read_rows(path, f"The table of classes {path}", by, columns):
         said = np.array(
             [_value(cell, path, number, name) for name, cell in zip(columns, cells, strict=True)]
         )
@@ -88,26 +88,6 @@ def read_targets(path: Path, by: By, columns: Sequence[str]) -> dict[str, Target
     return found
 
 
-def _rows(path: Path, by: By, columns: Sequence[str]) -> Iterator[tuple[int, str, list[str]]]:
-    """Yield the line, what it is about, and what it says, of every row."""
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            reader = csv.DictReader(file)
-            rows = [(reader.line_num, row) for row in reader]
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        message = f"The table of classes {path} can't be read: {error}."
-        raise ConfigError(message) from error
-    for number, row in rows:
-        lacking = [name for name in (by, *columns) if row.get(name) is None]
-        if lacking:
-            message = (
-                f"The table of classes {path} needs the columns {' and '.join((by, *columns))}; "
-                f"{', '.join(lacking)} is missing: line {number}."
-            )
-            raise ConfigError(message)
-        yield number, row[by].strip(), [row[name].strip() for name in columns]
-
-
 def _value(cell: str, path: Path, number: int, column: str) -> float:
     value = CELLS.get(cell.lower())
     if value is None:
@@ -117,3 +97,42 @@ def _value(cell: str, path: Path, number: int, column: str) -> float:
         )
         raise ConfigError(message)
     return value
+
+
+def read_rows(
+    path: Path, what: str, by: str, columns: Sequence[str]
+) -> Iterator[tuple[int, str, list[str]]]:
+    """Yield the line, what it is about, and what it says, of every row.
+
+    Parameters
+    ----------
+    path
+        CSV with a head.
+    what
+        Names the table in messages.
+    by
+        The column that says what a row is about.
+    columns
+        That are wanted; others are passed over.
+
+    Raises
+    ------
+    ConfigError
+        The file can't be read, or a row lacks a column.
+    """
+    try:
+        with path.open(encoding="utf-8-sig", newline="") as file:
+            reader = csv.DictReader(file)
+            rows = [(reader.line_num, row) for row in reader]
+    except (OSError, UnicodeDecodeError, csv.Error) as error:
+        message = f"{what} can't be read: {error}."
+        raise ConfigError(message) from error
+    for number, row in rows:
+        lacking = [name for name in (by, *columns) if row.get(name) is None]
+        if lacking:
+            message = (
+                f"{what} needs the columns {' and '.join((by, *columns))}; "
+                f"{', '.join(lacking)} is missing: line {number}."
+            )
+            raise ConfigError(message)
+        yield number, row[by].strip(), [row[name].strip() for name in columns]

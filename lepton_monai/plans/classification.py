@@ -12,6 +12,8 @@ from pydantic import ConfigDict, Field
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from lepton_monai.cases.classes import FileFormat, Holds, Level
+from lepton_monai.labels.clinical import ClinicalColumns
+from lepton_monai.labels.tables import By
 from lepton_monai.plans.plan import (
     AugmentationPlan,
     Count,
@@ -97,6 +99,54 @@ class ClassifierPlan:
 
 
 @checked_dataclass(frozen=True, config=_STRICT)
+class NumberPlan:
+    """A clinical number: the mean and deviation that it is brought to a common scale by."""
+
+    name: str
+    mean: float
+    deviation: float
+
+
+@checked_dataclass(frozen=True, config=_STRICT)
+class CategoryPlan:
+    """A clinical category: the levels that were seen in training."""
+
+    name: str
+    levels: tuple[str, ...]
+
+
+@checked_dataclass(frozen=True, config=_STRICT)
+class ClinicalPlan:
+    """Clinical values that go with an image.
+
+    `by` is the column that says what a row of their table is about. In training all values of a sample are
+    taken for missing with the probability `dropout`, so that a patient of whom nothing is known can be
+    predicted too. `features` of the image meet them in the network.
+    """
+
+    by: By
+    numbers: tuple[NumberPlan, ...]
+    categories: tuple[CategoryPlan, ...]
+    dropout: float
+    features: int
+
+    @property
+    def columns(self) -> ClinicalColumns:
+        """What is taken of a table."""
+        numbers, categories = (tuple(one.name for one in side) for side in (self.numbers, self.categories))
+        return ClinicalColumns(self.by, numbers, categories)
+
+    @property
+    def width(self) -> int:
+        """How many values the network is given: a number and its mark, and one a level."""
+        return 2 * len(self.numbers) + sum(len(one.levels) for one in self.categories)
+
+
+PARTS = ("image", "values")
+"""What a model with clinical values can also be asked alone, in the order of its heads after the first."""
+
+
+@checked_dataclass(frozen=True, config=_STRICT)
 class ClassTrainingPlan:
     """How the network is trained.
 
@@ -153,7 +203,13 @@ class ClassificationPlan:
     input: InputPlan
     network: ClassifierPlan
     training: ClassTrainingPlan
+    clinical: ClinicalPlan | None = None
     reasons: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """What the model can also be asked alone."""
+        return PARTS if self.clinical else ()
 
 
 def classification_text(plan: ClassificationPlan) -> str:

@@ -1,7 +1,7 @@
 """From what the training images look like, the machine and the weights to a plan of a classification."""
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 
 import numpy as np
 import torch
@@ -15,6 +15,7 @@ from lepton_monai.plans.classification import (
     ClassificationPlan,
     ClassifierPlan,
     ClassTrainingPlan,
+    ClinicalPlan,
     InputPlan,
     ScalePlan,
     SourcePlan,
@@ -53,6 +54,8 @@ class ClassTask:
         Training samples of each class, and of how many it is known.
     source
         Of the images.
+    clinical, clinical_reasons
+        The scale of the values that go with them, and why; None: there are none.
     """
 
     classes: tuple[str, ...]
@@ -60,6 +63,8 @@ class ClassTask:
     counts: tuple[int, ...]
     known: tuple[int, ...]
     source: SourcePlan
+    clinical: ClinicalPlan | None = None
+    clinical_reasons: Mapping[str, str] = field(default_factory=dict)
 
 
 def draft_classification(
@@ -92,6 +97,7 @@ def draft_classification(
         input=InputPlan(size=size, spacing_mm=spacing, channels=channels, scale=scale),
         network=ClassifierPlan(name=network),
         training=_training(task, weights, options, pretrained=pretrained),
+        clinical=task.clinical,
         reasons={
             "input.size": why_size,
             "input.scale": why_scale,
@@ -101,6 +107,7 @@ def draft_classification(
             "training.pretrained_rate": "a tenth for what came from other weights; all is new without",
             "training.average_decay": "follows the last tenth of the steps",
             "training.augmentation": "small turns, zooms and shifts: a class doesn't depend on them",
+            **task.clinical_reasons,
             **dict(options.origins),
         },
     )

@@ -13,7 +13,7 @@ from lepton_monai.core.errors import ConfigError
 from lepton_monai.data.class_sampler import ImageDataset
 from lepton_monai.data.inputs import Sample
 from lepton_monai.inference.classifier import logits_of
-from lepton_monai.networks.classifiers import build_classifier
+from lepton_monai.networks.fusion import build_planned
 from lepton_monai.plans.classification import ClassificationPlan
 from lepton_monai.plans.options import PlanOptions
 from lepton_monai.plans.plan import Precision, with_values
@@ -52,14 +52,23 @@ def classification_training(
         classes are those of this task.
     """
     if network is None:
-        network = build_classifier(plan.network, plan.input, len(plan.classes))
-    return Training(plan, device, network, loss_of(plan, device), all_but_last(network, pretrained))
+        network = build_planned(plan)
+    loss = partial(over_heads, loss_of(plan, device))
+    return Training(plan, device, network, loss, all_but_last(network, pretrained))
 
 
 def loss_of(plan: ClassificationPlan, device: torch.device) -> Loss:
     """Return the loss that a plan wants, of logits and shares of classes on a device."""
     weights = torch.tensor(plan.training.class_weights, device=device)
     return partial(LOSSES[plan.holds], weights=weights, smoothing=plan.training.label_smoothing)
+
+
+def over_heads(
+    loss: Loss, outputs: torch.Tensor | Sequence[torch.Tensor], target: torch.Tensor
+) -> torch.Tensor:
+    """Return the loss of logits; of several heads' the mean."""
+    heads = (outputs,) if isinstance(outputs, torch.Tensor) else outputs
+    return torch.stack([loss(one, target) for one in heads]).mean()
 
 
 def class_loss(
@@ -159,8 +168,8 @@ def settle_norms(training: Training, source: Source, feeding: Feeding) -> None:
         norm.train()
     first = max(0, training.plan.training.steps - SETTLING_STEPS)
     with torch.no_grad():
-        for image, _ in batches(source, replace(feeding, workers=0), first):
-            training.average(image)
+        for inputs, _ in batches(source, replace(feeding, workers=0), first):
+            training.average(inputs)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()
@@ -236,11 +245,11 @@ def _seconds_a_step(plan: ClassificationPlan, samples: Sequence[Sample], feeding
     """Measure whole steps, images included; the first is left out."""
     short = replace(plan, training=measured_recipe(plan.training, MEASURED_STEPS + 1))
     with deterministic(plan.training.threads), seeded(plan.training.seed):
-        network = build_classifier(plan.network, plan.input, len(plan.classes))
+        network = build_planned(plan)
         training = classification_training(short, feeding.device, network, all_but_last(network))
         times = [time.perf_counter()]
         source = images_of(samples, short)
-        for image, label in islice(batches(source, replace(feeding, workers=0)), MEASURED_STEPS + 1):
-            training.advance(image, label)
+        for inputs, label in islice(batches(source, replace(feeding, workers=0)), MEASURED_STEPS + 1):
+            training.advance(inputs, label)
             times.append(time.perf_counter())
     return float(np.min(np.diff(times)[1:]))

@@ -13,6 +13,7 @@ import torch
 from torch.utils.data import DataLoader
 
 from lepton_monai.core.errors import InputError, StoppedError
+from lepton_monai.data.batch import Inputs, changed
 from lepton_monai.data.sampler import Share
 from lepton_monai.training.ranks import any_rank
 from lepton_monai.training.training import Training, learning_rate
@@ -45,13 +46,13 @@ class Feeding:
 
 
 class Samples(Protocol):
-    """The samples of all steps that are left, image and label each, in order."""
+    """The samples of all steps that are left, in order: image (perhaps with values) and label each."""
 
     def __len__(self) -> int:
         """Return their number."""
         ...
 
-    def __getitem__(self, at: int) -> tuple[torch.Tensor, torch.Tensor]:
+    def __getitem__(self, at: int) -> tuple[Inputs, torch.Tensor]:
         """Make one."""
         ...
 
@@ -141,11 +142,11 @@ def run_training(
     kept_at = time.monotonic()
     with _told_to_stop() as stop:
         # 1. Samples, in an order that the seed alone decides.
-        for image, label in batches(source, feeding, training.step):
+        for inputs, label in batches(source, feeding, training.step):
             if looking is not None and looking.is_over(training.looks):
                 break
             # 2. One step.
-            loss = training.advance(image, label)
+            loss = training.advance(inputs, label)
             if not np.isfinite(loss):
                 on_checkpoint(training)
                 raise InputError(_not_finite(training, source, feeding, loss))
@@ -183,12 +184,14 @@ def _look(training: Training, looking: Looking | None) -> bool:
     return True
 
 
-def batches(
-    source: Source, feeding: Feeding, first_step: int = 0
-) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Yield image and label ``(n, ...)`` of every step that is left, on the device."""
+def batches(source: Source, feeding: Feeding, first_step: int = 0) -> Iterator[tuple[Inputs, torch.Tensor]]:
+    """Yield inputs and label ``(n, ...)`` of every step that is left, on the device."""
     on_gpu = feeding.device.type == "cuda"
-    loader: DataLoader[tuple[torch.Tensor, torch.Tensor]] = DataLoader(
+
+    def on_device(tensor: torch.Tensor) -> torch.Tensor:
+        return tensor.to(feeding.device, non_blocking=on_gpu)
+
+    loader: DataLoader[tuple[Inputs, torch.Tensor]] = DataLoader(
         source.samples(Share(first_step, feeding.rank, feeding.ranks)),  # type: ignore[arg-type] # a protocol
         batch_size=source.batch_size,
         num_workers=feeding.workers,
@@ -198,11 +201,8 @@ def batches(
         generator=torch.Generator(),
         worker_init_fn=_deaf_to_signals,
     )
-    for image, label in loader:
-        yield (
-            image.to(feeding.device, non_blocking=on_gpu),
-            label.to(feeding.device, non_blocking=on_gpu),
-        )
+    for inputs, label in loader:
+        yield changed(inputs, on_device), on_device(label)
 
 
 def _not_finite(training: Training, source: Source, feeding: Feeding, loss: float) -> str:

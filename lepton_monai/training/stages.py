@@ -9,6 +9,7 @@ from typing import TypeVar
 import torch
 
 from lepton_monai.core.errors import ConfigError
+from lepton_monai.networks.fusion import FusedClassifier
 from lepton_monai.plans.recipe import Recipe
 
 NUMBERED = re.compile(r"(?:[^.\d]*\.)*?[^.]*\d[^.]*")
@@ -55,12 +56,13 @@ def stages_of(network: torch.nn.Module, names: Collection[str]) -> list[list[str
 
 
 def all_but_last(network: torch.nn.Module, names: Collection[str] | None = None) -> frozenset[str]:
-    """Return the names of parameters, of all or of those given, without those of the last layer."""
+    """Return the names of parameters, of all or of those given, without those of the last layer.
+
+    Of a fused classifier these are its heads.
+    """
     every = [name for name, _ in network.named_parameters()]
-    last = every[-1].rpartition(".")[0]
-    return frozenset(
-        name for name in (every if names is None else names) if name.rpartition(".")[0] != last
-    )
+    last = "of_" if isinstance(network, FusedClassifier) else f"{every[-1].rpartition('.')[0]}."
+    return frozenset(name for name in (every if names is None else names) if not name.startswith(last))
 
 
 def measured_recipe(recipe: AnyRecipe, steps: int) -> AnyRecipe:

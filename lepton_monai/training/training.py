@@ -7,6 +7,7 @@ from typing import Any, Protocol
 import torch
 
 from lepton_monai.core.errors import ConfigError
+from lepton_monai.data.batch import Inputs, changed
 from lepton_monai.plans.plan import Precision
 from lepton_monai.plans.recipe import Recipe
 from lepton_monai.training.groups import fitting, let_learn, parameter_groups, train_mode
@@ -100,7 +101,7 @@ class Training:
         )
         self._scaler = torch.GradScaler(device.type, enabled=precision == "float16")
 
-    def advance(self, image: torch.Tensor, label: torch.Tensor) -> float:
+    def advance(self, inputs: Inputs, label: torch.Tensor) -> float:
         """Do one step and return its loss; NaN, and nothing moves, where loss or gradients aren't finite.
 
         In float16 infinite gradients are usual: the scaler leaves out the step and scales less.
@@ -112,7 +113,7 @@ class Training:
             group["lr"] = learning_rate(training, self.step) * group["factor"]
         self._optimizer.zero_grad(set_to_none=True)
         with self._autocast:
-            outputs = self._forward(image.contiguous(memory_format=self._format))
+            outputs = self._forward(changed(inputs, self._laid_out))
         loss = self._loss(outputs, label)
         value = mean_over_ranks(loss.detach())
         if value - value != 0.0:  # NaN or infinite
@@ -138,6 +139,10 @@ class Training:
         """Let the best average be the model; without a look the last one stays it."""
         if self.best:
             self.average.load_state_dict(self.best)
+
+    def _laid_out(self, tensor: torch.Tensor) -> torch.Tensor:
+        """Lay an image out as the network has it; values have no channels to lay out."""
+        return tensor.contiguous(memory_format=self._format) if tensor.ndim > 2 else tensor
 
     def tensors(self) -> dict[str, torch.Tensor]:
         """Return all tensors that the next step depends on but the average, by unique names."""

@@ -11,8 +11,10 @@ from lepton_monai.config.classification import ClassificationConfig
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
+from lepton_monai.data.clinical import remarks
 from lepton_monai.data.inputs import read_source
 from lepton_monai.labels.tables import Target
+from lepton_monai.verbs.class_preparing import clinical_of
 
 
 @dataclass(frozen=True)
@@ -62,6 +64,7 @@ def check_classifier(
     classified = collect_classified(choice, pseudonyms or load_pseudonyms(), progress)
     split = split_cases(classified.cases, config.split.rule())
     findings = [*classified.findings, *(("split", finding) for finding in split.findings)]
+    clinical, _ = clinical_of(choice, classified, {case.pseudonym for case in split.train})
     targets: dict[str, list[Target]] = {side: [] for side in SIDES}
     seen: dict[str, Case] = {}
     side_of = {case.pseudonym: side for side in SIDES for case in split.side(side)}
@@ -70,6 +73,8 @@ def check_classifier(
         if isinstance(source, Finding):
             findings.append((case.pseudonym, source))
             continue
+        known = classified.clinical.get(case.pseudonym)
+        findings.extend((case.pseudonym, one) for one in remarks(known, clinical))
         twin = seen.setdefault(source.digest, case)
         if twin.person != case.person:
             message = f"The image equals that of {twin.pseudonym}, under another id."

@@ -25,12 +25,15 @@ class OperatingPoint:
         Of class 1 where there are two; one a label where any may hold.
     abstain_below
         No decision where the probability of what is decided is less.
+    alone
+        Thresholds of what else the model can be asked (`PARTS`).
     """
 
     classes: tuple[str, ...]
     holds: Holds
     thresholds: tuple[float, ...]
     abstain_below: float = 0.0
+    alone: tuple[tuple[float, ...], ...] = ()
 
     @property
     def is_used(self) -> bool:

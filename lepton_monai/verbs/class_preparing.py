@@ -1,14 +1,17 @@
 """From cases with classes to the samples of a training, one case open at a time."""
 
-from collections.abc import Sequence
+from collections.abc import Container, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from lepton_monai.cases.case import Case
 from lepton_monai.cases.classes import ClassChoice, Classified
+from lepton_monai.cases.clinical import row_key
+from lepton_monai.core.errors import ConfigError
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.progress import Progress
+from lepton_monai.data.clinical import encoded, remarks
 from lepton_monai.data.inputs import (
     Sample,
     SourceMeasurement,
@@ -16,8 +19,9 @@ from lepton_monai.data.inputs import (
     read_source,
     samples_of,
 )
-from lepton_monai.plans.classification import InputPlan, SourcePlan
+from lepton_monai.plans.classification import ClassificationPlan, ClinicalPlan, SourcePlan
 from lepton_monai.training.class_planner import ClassTask
+from lepton_monai.training.clinical_planner import plan_clinical
 
 
 @dataclass(frozen=True, eq=False)
@@ -31,7 +35,7 @@ class ReadSide:
     digests
         SHA-256 of the images, by the pseudonym of their cases.
     findings
-        Of cases that are left out, by pseudonym.
+        Of cases that are left out, or remarks, by pseudonym.
     """
 
     samples: list[Sample]
@@ -73,14 +77,53 @@ def task_of(
         description=choice.image.description,
         units=tuple(sorted({one.unit for one in measured.values()})),
     )
-    return ClassTask(classified.classes, classified.holds, counts, known, source)
+    clinical, reasons = clinical_of(choice, classified, measured)
+    return ClassTask(classified.classes, classified.holds, counts, known, source, clinical, reasons)
+
+
+def clinical_of(
+    choice: ClassChoice, classified: Classified, training: Container[str]
+) -> tuple[ClinicalPlan | None, dict[str, str]]:
+    """Plan the clinical values by the rows of the training cases, each once, and say why.
+
+    Parameters
+    ----------
+    choice, classified
+        Which values, and what is known of all cases.
+    training
+        Pseudonyms of the cases that the plan may know.
+
+    Raises
+    ------
+    InputError
+        A column holds nothing for them, or too much.
+    """
+    if choice.clinical is None:
+        return None, {}
+    columns = choice.clinical.columns
+    rows = {
+        row_key(case, columns.by, choice.folder): classified.clinical.get(case.pseudonym)
+        for case in classified.cases
+        if case.pseudonym in training
+    }
+    return plan_clinical(list(rows.values()), columns)
+
+
+def require_same_clinical(plan: ClassificationPlan, choice: ClassChoice) -> None:
+    """Refuse a plan that was made for other clinical values than the config names."""
+    planned = plan.clinical.columns if plan.clinical else None
+    wanted = choice.clinical.columns if choice.clinical else None
+    if planned != wanted:
+        said = ["none" if one is None else ", ".join(one.names) for one in (planned, wanted)]
+        message = f"The plan is for the clinical values {said[0]}; the config names {said[1]}."
+        raise ConfigError(message)
 
 
 def read_side(
     cases: Sequence[Case],
     choice: ClassChoice,
     classified: Classified,
-    plan: InputPlan,
+    plan: ClassificationPlan,
     progress: Progress,
     trained: frozenset[str] = frozenset(),
 ) -> ReadSide:
@@ -97,5 +140,8 @@ def read_side(
             continue
         side.digests[case.pseudonym] = source.digest
         target = classified.targets.get(case.pseudonym)
-        side.samples.extend(samples_of(case, source, plan, choice.level, target))
+        row = classified.clinical.get(case.pseudonym)
+        side.findings.extend((case.pseudonym, one) for one in remarks(row, plan.clinical))
+        values = encoded(row, plan.clinical)
+        side.samples.extend(samples_of(case, source, plan.input, choice.level, target, values))
     return side

@@ -16,9 +16,10 @@ from lepton_monai.core.progress import Progress
 from lepton_monai.core.pseudonyms import Pseudonyms
 from lepton_monai.data.inputs import Sample
 from lepton_monai.exports.progress_picture import Patch
-from lepton_monai.inference.classifier import by_study, load_classifier, logits_of, scores_of
-from lepton_monai.inference.decision import Decision, choose_decisions, write_decisions
-from lepton_monai.networks.classifiers import CLASSIFIERS, build_classifier
+from lepton_monai.inference.classifier import by_study, heads_of, load_classifier, scores_of
+from lepton_monai.inference.decision import Decision, Heads, choose_decisions, write_decisions
+from lepton_monai.networks.classifiers import CLASSIFIERS
+from lepton_monai.networks.fusion import build_planned
 from lepton_monai.networks.known import known_weights
 from lepton_monai.plans.classification import ClassificationPlan, classification_text, read_classification
 from lepton_monai.plans.options import PlanOptions
@@ -34,7 +35,13 @@ from lepton_monai.training.classification import (
 from lepton_monai.training.devices import machine_of
 from lepton_monai.training.seeds import deterministic
 from lepton_monai.training.training import Training
-from lepton_monai.verbs.class_preparing import ReadSide, measured_sources, read_side, task_of
+from lepton_monai.verbs.class_preparing import (
+    ReadSide,
+    measured_sources,
+    read_side,
+    require_same_clinical,
+    task_of,
+)
 from lepton_monai.verbs.evaluate_classifier import ClassEvaluation, evaluate_classified
 from lepton_monai.verbs.starting import weights_path, with_weights
 from lepton_monai.verbs.training_task import Ready, Setting
@@ -80,10 +87,11 @@ class ClassificationTask:
         # The plan; training and validation alone are opened, one case at a time.
         plan = given or self._drafted(classified, split.train, feeding.device, progress)
         _require_same_classes(plan, classified)
-        training = read_side(split.train, choice, classified, plan.input, progress)
+        require_same_clinical(plan, choice)
+        training = read_side(split.train, choice, classified, plan, progress)
         _require_classes(training.samples, plan)
         trained = frozenset(training.digests.values())
-        validation = read_side(split.validation, choice, classified, plan.input, progress, trained)
+        validation = read_side(split.validation, choice, classified, plan, progress, trained)
         if given is None:
             left = setting.seconds_left(self.config.train.minutes)
             looked_at = len(validation.samples)
@@ -109,7 +117,7 @@ class ClassificationTask:
 
     def network(self, plan: ClassificationPlan) -> torch.nn.Module:
         """Build the network of a plan."""
-        return build_classifier(plan.network, plan.input, len(plan.classes))
+        return build_planned(plan)
 
     def training(
         self,
@@ -140,8 +148,8 @@ class ClassificationTask:
         """Take the norms anew, then choose temperature and threshold on the validation cases."""
         with deterministic(ready.plan.training.threads):
             settle_norms(training, ready.source, setting.feeding)
-        decisions = _decided(training, ready.plan, ready.validation.samples, setting.feeding.device)
-        write_decisions(run, decisions)
+        heads = _decided(training, ready.plan, ready.validation.samples, setting.feeding.device)
+        write_decisions(run, heads)
 
     def judge(
         self, run: Run, ready: Ready[ClassificationPlan, ClassValidation], setting: Setting
@@ -201,27 +209,28 @@ def _require_same_classes(plan: ClassificationPlan, classified: Classified) -> N
 
 
 def _read_of(*sides: ReadSide) -> dict[str, list[str]]:
-    """Return digest and classes of every case, by pseudonym: a resumed training wants the same."""
+    """Return digest, classes and values of every case, by pseudonym: a resumed training wants the same."""
     read = {name: [digest] for side in sides for name, digest in side.digests.items()}
     for side in sides:
         for sample in side.samples:
-            read[sample.case].append("unknown" if sample.target is None else str(sample.target.tolist()))
+            read[sample.case] += sample.marks()
     return read
 
 
 def _decided(
     training: Training, plan: ClassificationPlan, samples: Sequence[Sample], device: torch.device
-) -> tuple[Decision, ...]:
-    """Choose temperature and threshold, one or one a label, on the validation samples."""
+) -> Heads:
+    """Choose temperature and threshold of each head, one or one a label, on the validation samples."""
     known = [one for one in samples if one.target is not None]
     if not known:
-        return (Decision(),) * (1 if plan.holds == "one" else len(plan.classes))
+        return ((Decision(),) * (1 if plan.holds == "one" else len(plan.classes)),) * (1 + len(plan.parts))
     with deterministic(plan.training.threads):
-        logits = logits_of(training.average.eval(), known, plan, device)
-    scores = scores_of(known, logits[:, None])
+        heads = heads_of(training.average.eval(), known, plan, device)
+    scores = scores_of(known, heads[:, None])
     scores = by_study(scores) if plan.source.level == "study" else scores
     targets = [one.target for one in scores if one.target is not None]
-    return choose_decisions(np.stack([one.logits[0] for one in scores]), targets, plan.holds)
+    logits = np.stack([one.logits[0] for one in scores], axis=1)  # (heads, n, classes)
+    return tuple(choose_decisions(head, targets, plan.holds) for head in logits)
 
 
 def _require_classes(samples: Sequence[Sample], plan: ClassificationPlan) -> None:

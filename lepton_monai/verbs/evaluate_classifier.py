@@ -1,12 +1,13 @@
 """`lepton evaluate` of a classifier: figures with intervals by patient, never accuracy alone."""
 
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
+from numpy.typing import NDArray
 
 from lepton_monai.cases.case import Case
 from lepton_monai.cases.classes import ClassChoice, Classified, collect_classified
@@ -16,6 +17,7 @@ from lepton_monai.core.files import write_json, write_text
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
+from lepton_monai.data.clinical import remarks
 from lepton_monai.data.inputs import read_source
 from lepton_monai.evaluation.classification import (
     ClassFigures,
@@ -25,11 +27,30 @@ from lepton_monai.evaluation.classification import (
     position_baseline,
 )
 from lepton_monai.evaluation.intervals import Interval
+from lepton_monai.evaluation.parts import Judged, compared_figures, paired_figures
 from lepton_monai.inference.classifier import Answer, Classifier, Score, load_classifier
+from lepton_monai.plans.classification import PARTS
 from lepton_monai.plans.run import Run, open_runs
 from lepton_monai.training.devices import choose_device
 from lepton_monai.verbs.class_answers import OperatingPoint, answers_csv
+from lepton_monai.verbs.class_preparing import require_same_clinical
 from lepton_monai.verbs.sides import Side, cases_of_side
+
+
+@dataclass(frozen=True)
+class PartEvaluation:
+    """The image alone, or its clinical values alone.
+
+    Parameters
+    ----------
+    figures
+        Of this part.
+    gains
+        Figures of both together less this part's, paired by patient: above 0 both are better.
+    """
+
+    figures: dict[str, Interval]
+    gains: dict[str, Interval]
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,9 +72,11 @@ class ClassEvaluation:
     answers
         Sample by sample.
     findings
-        Of cases that are left out, by pseudonym.
+        Of cases that are left out, or remarks, by pseudonym.
     folder
         Where the figures are kept.
+    parts
+        Of a model with clinical values: `image` and `values`, each alone.
     """
 
     point: OperatingPoint
@@ -64,6 +87,7 @@ class ClassEvaluation:
     answers: tuple[Answer, ...]
     findings: tuple[tuple[str, Finding], ...]
     folder: Path
+    parts: dict[str, PartEvaluation] = field(default_factory=dict)
 
 
 def evaluate_classifier(
@@ -105,7 +129,10 @@ def evaluate_classifier(
     answers = [answer for one in done for answer in one.answers]
     findings = [finding for one in done for finding in one.findings]
     thresholds = np.mean([one.point.thresholds for one in done], axis=0)
-    point = replace(done[0].point, thresholds=tuple(thresholds.tolist()))
+    alone = np.mean([one.point.alone for one in done], axis=0).tolist()
+    point = replace(
+        done[0].point, thresholds=tuple(thresholds.tolist()), alone=tuple(tuple(one) for one in alone)
+    )
     folder = Run(run_folder).evaluation_folder(side)
     return _judged(answers, findings, point, unit=done[0].unit, folder=folder)
 
@@ -169,6 +196,7 @@ def evaluate_classified(
             f"the data have {held}, of which {classified.holds} does."
         )
         raise InputError(message)
+    require_same_clinical(plan, choice)
     scores: list[Score] = []
     findings: list[tuple[str, Finding]] = []
     for case in progress.track(cases, "classifying", len(cases)):
@@ -179,13 +207,15 @@ def evaluate_classified(
             message = "The image was trained on, under whatever name."
             findings.append((case.pseudonym, Finding("training_data_in_test", message)))
         else:
-            scores += model.score(case, source, classified.targets.get(case.pseudonym))
+            row = classified.clinical.get(case.pseudonym)
+            findings += [(case.pseudonym, one) for one in remarks(row, plan.clinical)]
+            scores += model.score(case, source, classified.targets.get(case.pseudonym), row)
     if not scores:
         reasons = "; ".join(f"{name}: {finding.sentence()}" for name, finding in findings)
         message = f"No case can be evaluated: {reasons}"
         raise InputError(message)
     unit = "patient" if choice.by_patient else "image"
-    point = OperatingPoint(plan.classes, plan.holds, model.thresholds)
+    point = OperatingPoint(plan.classes, plan.holds, model.thresholds, alone=model.alone_thresholds)
     return _judged(model.answers(scores), findings, point, unit=unit, folder=folder)
 
 
@@ -207,6 +237,7 @@ def _judged(
         answers=tuple(answers),
         findings=tuple(findings),
         folder=folder,
+        parts=_parts(answers, point),
     )
     write_text(folder / "cases.csv", answers_csv(answers, point))
     write_json(folder / "metrics.json", evaluation_content(done))
@@ -218,7 +249,7 @@ def _figures(
 ) -> tuple[ClassFigures, dict[str, ClassFigures]]:
     honest = np.stack([one.probabilities for one in answers])
     plain = np.stack([one.uncalibrated for one in answers])
-    targets = np.stack([one.target for one in answers if one.target is not None]).astype(np.float64)
+    targets = targets_of(answers)
     keys = [one.patient for one in answers]
     if point.holds == "one":
         return class_figures(honest, plain, targets.argmax(axis=1), keys, point.thresholds[0]), {}
@@ -229,6 +260,23 @@ def _figures(
     return ClassFigures(means, confusion, len(answers), len(set(keys))), labels
 
 
+def _parts(answers: Sequence[Answer], point: OperatingPoint) -> dict[str, PartEvaluation]:
+    """Judge image and values alone, where the model has both."""
+    honest, targets = np.stack([one.probabilities for one in answers]), targets_of(answers)
+    keys = [one.patient for one in answers]
+    both = Judged(honest, targets, point.holds, point.thresholds)
+    parts = {}
+    for at, (name, thresholds) in enumerate(zip(PARTS, point.alone, strict=False)):
+        part = Judged(np.stack([one.alone[at] for one in answers]), targets, point.holds, thresholds)
+        parts[name] = PartEvaluation(compared_figures(part, keys), paired_figures(both, part, keys))
+    return parts
+
+
+def targets_of(answers: Sequence[Answer]) -> NDArray[np.float64]:
+    """Return the targets ``(n, classes)`` of answers that have one."""
+    return np.stack([one.target for one in answers if one.target is not None]).astype(np.float64)
+
+
 def _position(answers: Sequence[Answer]) -> Interval:
     labels = np.array([one.target.argmax() for one in answers if one.target is not None])
     places = np.array([one.from_end_mm for one in answers])
@@ -237,6 +285,10 @@ def _position(answers: Sequence[Answer]) -> Interval:
 
 def evaluation_content(done: ClassEvaluation) -> dict[str, Any]:
     """Return the figures as `metrics.json` keeps them."""
+    told = [
+        ({"case": name, "code": one.code, "message": one.sentence()}, one.action == "used")
+        for name, one in done.findings
+    ]
     return {
         "schema_version": 2,
         "task": "classification",
@@ -257,10 +309,9 @@ def evaluation_content(done: ClassEvaluation) -> dict[str, Any]:
         },
         "auroc_of_slice_position": done.position and asdict(done.position),
         "confusion": done.figures.confusion.tolist(),
-        "left_out": [
-            {"case": name, "code": finding.code, "message": finding.sentence()}
-            for name, finding in done.findings
-        ],
+        "alone": {name: asdict(part) for name, part in done.parts.items()},
+        "left_out": [entry for entry, is_used in told if not is_used],
+        "remarks": [entry for entry, is_used in told if is_used],
     }
 
 

@@ -136,6 +136,9 @@ def explain(
     records: list[dict[str, Any]] = []
     failed: list[tuple[str, Finding]] = []
     noted: list[tuple[str, Finding]] = []
+    if model.plan.clinical is not None:
+        message = "The model knows clinical values: in its maps all of them count as missing."
+        noted.append(("clinical values", Finding("clinical_not_given", message)))
     with locked(out):
         for case in progress.track(candidates.cases, "explaining", len(candidates.cases)):
             found = _explain_case(asked, case, out / case.pseudonym)

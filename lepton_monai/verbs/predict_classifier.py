@@ -8,15 +8,17 @@ from typing import Any
 
 from lepton_monai import __version__
 from lepton_monai.cases.classes import ClassChoice, ClassLabels, picture_case, picture_files
+from lepton_monai.cases.clinical import ClinicalChoice, clinical_rows
 from lepton_monai.cases.collect import ImageChoice
-from lepton_monai.core.errors import InputError
-from lepton_monai.core.files import claim_folder, locked, write_json, write_text
+from lepton_monai.core.errors import ConfigError, InputError
+from lepton_monai.core.files import claim_folder, digest_of, locked, write_json, write_text
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
+from lepton_monai.data.clinical import remarks
 from lepton_monai.data.inputs import read_source
 from lepton_monai.inference.classifier import Answer, Classifier, Score, load_classifier
-from lepton_monai.plans.classification import SourcePlan
+from lepton_monai.plans.classification import ClinicalPlan, SourcePlan
 from lepton_monai.plans.run import open_runs, write_key
 from lepton_monai.training.devices import choose_device
 from lepton_monai.verbs.candidates import Candidates, nifti_candidates, series_candidates
@@ -40,7 +42,7 @@ class ClassPredictReport:
     passed_over
         Series that don't fit the model, with the reason.
     findings
-        About files and refused series.
+        About files and refused series; remarks on clinical values.
     """
 
     out: Path
@@ -59,6 +61,7 @@ def predict_classifier(
     pseudonyms: Pseudonyms | None = None,
     series_uid: str | None = None,
     abstain_below: float = 0.0,
+    clinical: Path | None = None,
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> ClassPredictReport:
@@ -78,6 +81,8 @@ def predict_classifier(
         Only this series.
     abstain_below
         No decision where the probability of the decided class is less.
+    clinical
+        Table of the clinical values that the model was trained with; None: nothing is known of any case.
     device
         auto, cpu, cuda, cuda:N, mps.
     progress
@@ -87,38 +92,57 @@ def predict_classifier(
     ------
     InputError
         Nothing in the folder fits the model: each reason is in the message.
+    ConfigError
+        The table can't be read, or the model knows no clinical values.
     """
     runs, where = open_runs(run_folder), choose_device(device)
+    plan = runs[0].classification_plan()
+    known = _clinical(plan.clinical, clinical)
     choice, candidates = class_candidates(
-        runs[0].classification_plan().source, folder, pseudonyms or load_pseudonyms(), series_uid, progress
+        plan.source, folder, pseudonyms or load_pseudonyms(), series_uid, progress
     )
     candidates.require_some(folder)
+    rows = clinical_rows(candidates.cases, known, folder) if known else {}
     model = load_classifier(runs, where)
     claim_folder(out, "predict")
     scores: list[Score] = []
     failed: list[tuple[str, Finding]] = []
+    findings = list(candidates.findings)
+    if known and clinical is None:
+        message = "The model knows clinical values, and no table was given (--clinical)."
+        findings.append(("clinical values", Finding("clinical_not_given", message)))
     with locked(out):
         for case in progress.track(candidates.cases, "classifying", len(candidates.cases)):
             image = read_source(case, choice)
             if isinstance(image, Finding):
                 failed.append((case.pseudonym, image))
                 continue
+            row = rows.get(case.pseudonym)
+            if clinical is not None:
+                findings += [(case.pseudonym, one) for one in remarks(row, model.plan.clinical)]
             try:
-                scores += model.score(case, image)
+                scores += model.score(case, image, clinical=row)
             except InputError as error:
                 failed.append((case.pseudonym, Finding("unit_differs", str(error))))
         point = OperatingPoint(model.plan.classes, model.plan.holds, model.thresholds, abstain_below)
         records = _write(out, model.answers(scores), point)
         write_key(out, candidates.cases)
-        _write_manifest(out, model, point, len(records), len(failed))
+        _write_manifest(out, model, point, clinical, done=len(records), failed=len(failed))
     return ClassPredictReport(
         out,
         model.plan.classes,
         tuple(records),
         tuple(failed),
         candidates.passed_over,
-        candidates.findings,
+        tuple(findings),
     )
+
+
+def _clinical(plan: ClinicalPlan | None, table: Path | None) -> ClinicalChoice | None:
+    if plan is None and table is not None:
+        message = "The model was trained without clinical values: leave out --clinical."
+        raise ConfigError(message)
+    return ClinicalChoice(plan.columns, table) if plan is not None else None
 
 
 def class_candidates(
@@ -167,7 +191,9 @@ def _write(out: Path, answers: Sequence[Answer], point: OperatingPoint) -> list[
     return records
 
 
-def _write_manifest(out: Path, model: Classifier, point: OperatingPoint, done: int, failed: int) -> None:
+def _write_manifest(
+    out: Path, model: Classifier, point: OperatingPoint, clinical: Path | None, *, done: int, failed: int
+) -> None:
     content = {
         "schema_version": 1,
         "lepton_monai": __version__,
@@ -175,6 +201,7 @@ def _write_manifest(out: Path, model: Classifier, point: OperatingPoint, done: i
         "networks": len(model.members),
         "thresholds": list(point.thresholds) if point.is_used else None,
         "abstain_below": point.abstain_below,
+        "clinical_sha256": digest_of(clinical) if clinical is not None else None,
         "device": str(model.device),
         "predicted": done,
         "failed": failed,

@@ -5,14 +5,15 @@ from typing import Any
 
 from lepton_monai.config.classification import ClassificationConfig
 from lepton_monai.config.load import AnyConfig
-from lepton_monai.core.errors import ConfigError
+from lepton_monai.core.errors import ConfigError, InputError
 from lepton_monai.plans.run import CLASSIFICATION, open_runs
 from lepton_monai.verbs import check as segmentation_check
 from lepton_monai.verbs import evaluate as segmentation_evaluate
 from lepton_monai.verbs import predict as segmentation_predict
 from lepton_monai.verbs.check import CheckReport
 from lepton_monai.verbs.check_classifier import ClassCheckReport, check_classifier
-from lepton_monai.verbs.evaluate import Evaluation
+from lepton_monai.verbs.compare_classifiers import ClassComparison, compare_classifiers
+from lepton_monai.verbs.evaluate import Comparison, Evaluation
 from lepton_monai.verbs.evaluate_classifier import ClassEvaluation, evaluate_classifier
 from lepton_monai.verbs.predict import PredictReport
 from lepton_monai.verbs.predict_classifier import ClassPredictReport, predict_classifier
@@ -33,6 +34,23 @@ def evaluate(run_folder: str | Path, **options: Any) -> Evaluation | ClassEvalua
     return segmentation_evaluate.evaluate(folder, **options)
 
 
+def compare(first: Path, second: Path, **options: Any) -> Comparison | ClassComparison:
+    """Evaluate two runs of one task on the same patients, and pair them: see the `compare` of the task.
+
+    Raises
+    ------
+    InputError
+        The runs are of different tasks.
+    """
+    tasks = [open_runs(folder)[0].task for folder in (first, second)]
+    if tasks[0] != tasks[1]:
+        message = f"{first} is of the task {tasks[0]}, {second} of {tasks[1]}: they can't be paired."
+        raise InputError(message)
+    if tasks[0] == CLASSIFICATION:
+        return compare_classifiers(first, second, **options)
+    return segmentation_evaluate.compare(first, second, **options)
+
+
 def predict(
     model: str | Path, folder: str | Path, out: str | Path, **options: Any
 ) -> PredictReport | ClassPredictReport:
@@ -46,12 +64,13 @@ def predict(
     paths = (Path(model), Path(folder), Path(out))
     if open_runs(paths[0])[0].task == CLASSIFICATION:
         return predict_classifier(*paths, **options)
-    return segmentation_predict.predict(*paths, **_without(options, "abstain_below"))
+    return segmentation_predict.predict(*paths, **_without(options, "abstain_below", "clinical"))
 
 
-def _without(options: dict[str, Any], name: str) -> dict[str, Any]:
-    """Return the options without one that this task doesn't have; where it was given, say so."""
-    if options.get(name):
-        message = f"--{name.replace('_', '-')} is of another task."
-        raise ConfigError(message)
-    return {key: value for key, value in options.items() if key != name}
+def _without(options: dict[str, Any], *names: str) -> dict[str, Any]:
+    """Return the options without those that this task doesn't have; where one was given, say so."""
+    for name in names:
+        if options.get(name):
+            message = f"--{name.replace('_', '-')} is of another task."
+            raise ConfigError(message)
+    return {key: value for key, value in options.items() if key not in names}

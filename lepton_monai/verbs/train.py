@@ -11,6 +11,7 @@ from lepton_monai.core.files import locked, write_json, write_text
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
+from lepton_monai.data.batch import image_of
 from lepton_monai.data.sampler import Share
 from lepton_monai.exports.progress_picture import write_training_picture
 from lepton_monai.plans.run import Run, write_key, write_split
@@ -217,6 +218,6 @@ def _train_along(task: AnyTask, run: Run, setting: Setting, *, resume: bool) -> 
 def _write_picture(task: AnyTask, run: Run, training: Training, ready: Ready[Any, Any]) -> None:
     """Draw how the loss fell, and the first samples as the network got them."""
     samples = ready.source.samples(Share())
-    count = min(PICTURED, len(samples))
-    patches = [task.patch(ready.plan, *samples[at]) for at in range(count)]
+    drawn = [samples[at] for at in range(min(PICTURED, len(samples)))]
+    patches = [task.patch(ready.plan, image_of(inputs), label) for inputs, label in drawn]
     write_training_picture(training.log, patches, run.folder / "training.png")

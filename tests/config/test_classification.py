@@ -120,3 +120,36 @@ def test_our_own_configs_ask_for_their_data_alone(name: str, tmp_path: Path) -> 
     with pytest.raises(ConfigError, match=r"a mistake:\n.*data.root"):
         load_task(path)
     assert load_classification(path, [f"data.root={tmp_path}"]).split.file is not None
+
+
+CLINICAL = GOOD + "  clinical: {table: values.csv, numbers: [age], categories: [sex]}\n"
+
+
+def test_clinical_values_come_from_a_table_beside_the_config(tmp_path: Path) -> None:
+    choice = load_classification(_write(tmp_path, CLINICAL)).class_choice().clinical
+    assert choice is not None
+    assert choice.table == tmp_path / "values.csv"
+    assert (choice.columns.by, choice.columns.names) == ("patient_id", ("age", "sex"))
+
+
+@pytest.mark.parametrize(
+    ("old", "new", "said"),
+    [
+        (", numbers: [age], categories: [sex]", "", "at least one column"),
+        ("[sex]", "[age]", "a column is either"),
+        ("[sex]", "[patient_id]", "a column is either"),
+    ],
+)
+def test_columns_that_make_no_sense_are_told(tmp_path: Path, old: str, new: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load_task(_write(tmp_path, CLINICAL.replace(old, new)))
+
+
+def test_values_of_a_study_or_a_picture_are_about_one(tmp_path: Path) -> None:
+    study = CLINICAL.replace("level: series", "level: study").replace("numbers", "by: series_uid, numbers")
+    with pytest.raises(ConfigError, match="a table of studies goes by"):
+        load_task(_write(tmp_path, study))
+    picture = CLINICAL.replace("level: series\n  images: {any: {}}", "level: image")
+    picture = picture.replace("source: tag, keyword: Modality", "source: folder")
+    with pytest.raises(ConfigError, match="a table of pictures goes `by: file`"):
+        load_task(_write(tmp_path, picture))

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from lepton_monai.data.batch import Inputs, image_of
 from lepton_monai.data.class_sampler import ImageDataset, network_input
 from lepton_monai.data.inputs import Sample
 from lepton_monai.data.sampler import Share
@@ -28,6 +29,14 @@ def _samples(count: int = 5, channels: int = 1) -> list[Sample]:
     ]
 
 
+def _pair(
+    dataset: ImageDataset | list[tuple[Inputs, torch.Tensor]], at: int
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Return image and target of a sample without clinical values."""
+    inputs, target = dataset[at]
+    return image_of(inputs), target
+
+
 def _still(*, channels: int = 1, **changes: object) -> ClassificationPlan:
     """Return a plan that changes no image."""
     plan = example_classification(channels=channels, shift=0.0, **changes)
@@ -41,12 +50,12 @@ def test_a_sample_is_the_same_whoever_makes_it() -> None:
     first = [ImageDataset(samples, plan)[number] for number in range(12)]
     late = ImageDataset(samples, plan, Share(1, 0, 1))
     for number in (3, 0, 7, 3):
-        for one, other in zip(late[number], first[number + 4], strict=True):
+        for one, other in zip(_pair(late, number), _pair(first, number + 4), strict=True):
             assert torch.equal(one, other)
     halves = [ImageDataset(samples, plan, Share(0, rank, 2)) for rank in range(2)]
-    assert torch.equal(halves[1][0][0], first[4][0])
+    assert torch.equal(_pair(halves[1], 0)[0], _pair(first, 4)[0])
     other_seed = ImageDataset(samples, example_classification(mixup=0.4, seed=1))
-    assert not torch.equal(other_seed[0][0], first[0][0])
+    assert not torch.equal(_pair(other_seed, 0)[0], _pair(first, 0)[0])
 
 
 def test_every_image_comes_once_before_any_comes_again() -> None:
@@ -80,7 +89,7 @@ def test_a_balanced_sample_is_the_same_whoever_makes_it() -> None:
     first = [ImageDataset(samples, plan)[number] for number in range(12)]
     late = ImageDataset(samples, plan, Share(1, 0, 1))
     for number in (5, 0, 7, 3):
-        for one, other in zip(late[number], first[number + 4], strict=True):
+        for one, other in zip(_pair(late, number), _pair(first, number + 4), strict=True):
             assert torch.equal(one, other)
 
 
@@ -96,7 +105,7 @@ def test_without_chance_an_image_arrives_as_it_is(channels: int) -> None:
     samples, plan = _samples(channels=channels), _still(channels=channels)
     dataset = ImageDataset(samples, plan)
     for at in range(5):
-        image, target = dataset[at]
+        image, target = _pair(dataset, at)
         one = samples[dataset.case_number(at)]
         assert image.shape == (channels, 16, 12)
         np.testing.assert_array_equal(image.numpy(), one.array.astype(np.float32).transpose(2, 0, 1))
@@ -109,7 +118,7 @@ def test_turns_and_zooms_never_mix_colours() -> None:
     plan = _still(channels=3)
     turned = replace(plan.training.augmentation, rotation_probability=1.0, zoom_probability=1.0)
     plan = replace(plan, training=replace(plan.training, augmentation=turned, shift=0.2))
-    image, _ = ImageDataset([replace(_samples(1)[0], array=array)], plan)[0]
+    image, _ = _pair(ImageDataset([replace(_samples(1)[0], array=array)], plan), 0)
     assert image[0].abs().max() < 1e-5
     assert (image[1] - 1).abs().max() < 1e-5
 
@@ -122,7 +131,7 @@ def test_mixed_images_have_mixed_classes() -> None:
     dataset = ImageDataset(flat, _still(mixup=1.0))
     shares = []
     for at in range(24):
-        image, target = dataset[at]
+        image, target = _pair(dataset, at)
         assert target.sum() == pytest.approx(1.0)
         # A picture of class 1 is white: its grey is its share.
         np.testing.assert_allclose(image.numpy(), float(target[1]), atol=1e-3)

@@ -114,5 +114,5 @@ def learned(plan: ClassificationPlan, count: int, steps: int) -> Classifier:
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
-    member = ClassMember(network.eval(), plan, (Decision(),))
+    member = ClassMember(network.eval(), plan, ((Decision(),),))
     return Classifier((member,), torch.device("cpu"), "digest")

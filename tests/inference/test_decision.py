@@ -12,6 +12,7 @@ from lepton_monai.inference.decision import (
     calibrated,
     choose_decisions,
     read_decisions,
+    read_heads,
     write_decisions,
 )
 from lepton_monai.plans.run import Run
@@ -52,8 +53,11 @@ def test_exclusive_classes_share_a_temperature_and_their_probabilities_sum_to_on
 def test_decisions_are_read_as_they_were_written_and_older_ones_refused_by_name(tmp_path: Path) -> None:
     run = Run(tmp_path)
     decisions = (Decision(1.5, 0.3, 20, 0.1, 0.05), Decision())
-    write_decisions(run, decisions)
+    write_decisions(run, (decisions,))
     assert read_decisions(run) == decisions
+    three = (decisions, (Decision(2.0), Decision()), (Decision(), Decision(3.0)))
+    write_decisions(run, three)
+    assert read_heads(run) == three
     path = tmp_path / CALIBRATION
     path.write_text('{"schema_version": 1, "temperature": 1.5}', encoding="utf-8")
     with pytest.raises(InputError, match="schema version 1; this version reads 2"):

@@ -4,12 +4,14 @@ from collections.abc import Sequence
 
 import numpy as np
 import pytest
+import torch
 
 from lepton_monai.cases.classes import Level
 from lepton_monai.data.source_maps import as_acquired
 from lepton_monai.inference.classifier import Classifier
 from lepton_monai.inference.explanation import Explanation, explanation_of, untrained
 from lepton_monai.inference.saliency import Method
+from lepton_monai.networks.fusion import FusedClassifier, OfImage
 from lepton_monai.training.seeds import seeded
 from tests.inference.lesions import CASE, Phantom, learned, lesion_plan, phantom
 
@@ -78,3 +80,10 @@ def test_a_map_compared_with_itself_is_unchanged_and_a_mean_of_two_is_theirs(fla
     assert same.array.min() >= 0.0
     assert same.array.max() == 1.0
     assert same.outside == 0.0
+
+
+def test_a_fused_classifier_is_explained_as_a_function_of_its_image() -> None:
+    network = FusedClassifier(torch.nn.Sequential(torch.nn.Flatten(), torch.nn.Linear(16, 4)), 4, 3, 2)
+    image, values = torch.arange(80.0).view(5, 1, 4, 4) / 80, torch.tensor([0.5, 0.0, 1.0])
+    found = OfImage(network.eval(), values)(image)
+    assert torch.equal(found, network((image, values.repeat(5, 1))))

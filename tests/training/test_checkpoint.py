@@ -9,6 +9,7 @@ import pytest
 import torch
 
 from lepton_monai.core.errors import InputError
+from lepton_monai.data.batch import Inputs
 from lepton_monai.data.cache import CachedCase
 from lepton_monai.plans.plan import NetworkPlan, Plan
 from lepton_monai.plans.run import Run
@@ -50,12 +51,12 @@ def run_to_end(
             restore(training, newest_checkpoint(run))
         advance = training.advance
 
-        def counted(image: torch.Tensor, label: torch.Tensor) -> float:
+        def counted(inputs: Inputs, label: torch.Tensor) -> float:
             if keep_at is not None and training.step == keep_at:
                 write_checkpoint(run, training)
             if keep_at is not None and training.step == keep_at + 3:
                 raise Killed
-            return advance(image, label)
+            return advance(inputs, label)
 
         training.advance = counted  # type: ignore[method-assign] # where the process is killed
         feeding = Feeding(CPU)

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from lepton_monai.core.errors import ConfigError
+from lepton_monai.data.batch import image_of
 from lepton_monai.data.inputs import Sample, SourceMeasurement
 from lepton_monai.data.sampler import Share
 from lepton_monai.plans.classification import SourcePlan
@@ -96,7 +97,7 @@ def test_settled_norms_hold_the_mean_of_what_the_averaged_network_sees() -> None
     assert not any(module.training for module in average.modules())
     first = next(one for one in average.modules() if isinstance(one, torch.nn.BatchNorm2d))
     dataset = source.samples(Share())
-    images = torch.stack([dataset[at][0] for at in range(24)])
+    images = torch.stack([image_of(dataset[at][0]) for at in range(24)])
     with torch.no_grad():
         seen = average.conv1(images)  # type: ignore[operator] # a module
     assert first.running_mean is not None

@@ -7,6 +7,7 @@ import pytest
 import torch
 
 from lepton_monai.core.errors import ConfigError, InputError
+from lepton_monai.data.batch import Inputs
 from lepton_monai.data.inputs import Sample
 from lepton_monai.inference.classifier import logits_of
 from lepton_monai.networks.classifiers import build_classifier
@@ -62,11 +63,11 @@ def _trained(
         source, feeding = images_of(samples, plan), Feeding(CPU)
         advance = training.advance
 
-        def counted(image: torch.Tensor, label: torch.Tensor) -> float:
+        def counted(inputs: Inputs, label: torch.Tensor) -> float:
             if run is not None and training.step == cut_after:
                 write_checkpoint(run, training)
                 raise InterruptedError
-            return advance(image, label)
+            return advance(inputs, label)
 
         training.advance = counted  # type: ignore[method-assign] # where the process is killed
         run_training(

@@ -135,7 +135,9 @@ def test_a_study_is_answered_once_by_the_mean_of_the_logits_of_its_series(tmp_pa
     assert done.plan.source.level == "study"
     assert done.validation is not None
     assert (done.trained_on, read_decisions(done.run)[0].n, done.validation.figures.rows) == (8, 2, 2)
-    write_decisions(done.run, [Decision()])  # a temperature of so few may saturate what is compared below
+    write_decisions(
+        done.run, ((Decision(),),)
+    )  # a temperature of so few may saturate what is compared below
     table = predict_classifier(tmp_path / "run", root, tmp_path / "out", pseudonyms=NAMES, device="cpu")
     assert len(table.records) == 8
     assert all(record["case"].startswith("ST-") and len(record["series"]) == 2 for record in table.records)
