@@ -168,7 +168,8 @@ def check(config: Path, pictures: Path | None, changes: tuple[str, ...], **commo
 @click.option("--run", required=True, type=FOLDER, help="The folder to make, or to go on with.")
 @click.option("--plan", type=FOLDER, help="A plan made before: the same run again.")
 @click.option("--resume", is_flag=True, help="Go on from the newest checkpoint of the run.")
-@click.option("--from", "start", type=FOLDER, help="A run or a weight file to start from.")
+@click.option("--from", "start", type=FOLDER, help="A run, a weight file or known weights to start from.")
+@click.option("--weights-dir", type=FOLDER, help="Where files of known weights lie, beside the cache.")
 @click.option("--fold", metavar="NUMBER|all", help="Train one fold of the split (from 0), or all of them.")
 @click.option("--dry-run", is_flag=True, help="Print the plan with its reasons, and train nothing.")
 @click.option("--seed", type=int, help="Of weights and chance: train.seed.")
@@ -192,6 +193,7 @@ def train(
     plan: Path | None,
     resume: bool,
     start: Path | None,
+    weights_dir: Path | None,
     fold: str | None,
     dry_run: bool,
     seed: int | None,
@@ -211,6 +213,7 @@ def train(
     with Session(**common) as told:
         more = [f"train.seed={seed}"] if seed is not None else []
         more += [f"network.weights={start}"] if start is not None else []
+        more += [f"network.weights_dir={weights_dir}"] if weights_dir is not None else []
         more += [f"split.fold={fold}"] if fold not in {None, "all"} else []
         loaded = load_task(config, (*changes, *more))
         # A mistake in the config is told before torch is imported.
