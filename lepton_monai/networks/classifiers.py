@@ -5,6 +5,7 @@ from dataclasses import replace
 from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from monai.networks import nets
 
@@ -84,6 +85,10 @@ def _lite0(plan: InputPlan, classes: int, arguments: dict[str, Any]) -> torch.nn
 def _vit(plan: InputPlan, classes: int, arguments: dict[str, Any]) -> torch.nn.Module:
     axes = _axes(plan)
     usual = {"patch_size": (VIT_PATCH,) * axes}
+    patch = np.broadcast_to((usual | arguments)["patch_size"], axes)
+    if np.any(np.mod(plan.size[:axes], patch)):  # MONAI passes over the rest without a word
+        message = f"every side must be a multiple of patch_size, {patch.tolist()}"
+        raise ValueError(message)
     return ClassViT(
         in_channels=plan.channels,
         img_size=plan.size[:axes],

@@ -51,7 +51,11 @@ def test_a_classifier_gives_one_logit_a_class_and_every_parameter_learns(
     logits = network(_images(axes, channels))
     assert logits.shape == (2, 4)
     torch.nn.functional.cross_entropy(logits, torch.tensor([1, 3])).backward()
-    gradients = {name: parameter.grad for name, parameter in network.named_parameters()}
+    gradients = {
+        name: parameter.grad
+        for name, parameter in network.named_parameters()
+        if "cross_attn" not in name  # which MONAI's transformers hold and don't use here
+    }
     assert [name for name, one in gradients.items() if one is None or not torch.isfinite(one).all()] == []
     first = next(gradient for gradient in gradients.values() if gradient is not None)
     assert first.abs().max() > 0
