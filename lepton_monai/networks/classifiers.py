@@ -153,8 +153,8 @@ def build_classifier(plan: ClassifierPlan, input_plan: InputPlan, classes: int) 
         build = _builder(plan.name)
     except KeyError as error:
         message = (
-            f"There is no network `{plan.name}`. Known are {', '.join(CLASSIFIERS)}, slices:NAME, timm:NAME "
-            "and torchvision:NAME."
+            f"There is no network `{plan.name}`. Known are {', '.join(CLASSIFIERS)}, slices:NAME, "
+            "timm:NAME and torchvision:NAME."
         )
         raise ConfigError(message) from error
     try:

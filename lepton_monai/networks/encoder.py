@@ -19,6 +19,8 @@ class DynUNetEncoder(torch.nn.Module):
     ----------
     plan
         Of the segmentation network.
+    size
+        Of an image.
     classes
         Outputs.
     """

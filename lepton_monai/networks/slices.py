@@ -50,7 +50,7 @@ class SliceClassifier(torch.nn.Module):
         """Return features ``(n, k, FEATURES)`` of the slices of volumes ``(n, channels, i, j, k)``."""
         slices = volume.permute(0, 4, 1, 2, 3)
         features: torch.Tensor = self.backbone(slices.flatten(0, 1))
-        return features.unflatten(0, slices.shape[:2])
+        return features.reshape(*slices.shape[:2], -1)
 
     def slice_weights(self, volume: torch.Tensor) -> torch.Tensor:
         """Return what each slice weighs in the decision, ``(n, k)``."""

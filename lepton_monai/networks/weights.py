@@ -195,7 +195,7 @@ def _largest_tuple(stream: IO[bytes]) -> int:
         elif code.name in {"BINPUT", "LONG_BINPUT", "PUT", "MEMOIZE"}:
             memo[len(memo) if argument is None else argument] = stack[-1]
         elif code.name in {"BINGET", "LONG_BINGET", "GET"}:
-            stack.append(memo[argument])
+            stack.append(memo[int(argument or 0)])
         elif code.name == "DUP":
             stack.append(stack[-1])
         else:

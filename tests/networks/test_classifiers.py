@@ -43,7 +43,7 @@ def test_a_classifier_gives_one_logit_a_class_and_every_parameter_learns(
     name: str, axes: int, channels: int
 ) -> None:
     if axes not in AXES.get(name, [2, 3]) or (name == "dynunet-encoder" and channels == 3):
-        with pytest.raises(ConfigError, match="it sees|it takes"):
+        with pytest.raises(ConfigError, match=r"it sees|it takes"):
             build_classifier(ClassifierPlan(name, SMALL[name]), _input(axes, channels), 4)
         return
     network = build_classifier(ClassifierPlan(name, SMALL[name]), _input(axes, channels), 4)

@@ -14,7 +14,12 @@ from lepton_monai.plans.classification import ClassifierPlan, InputPlan, ScalePl
 
 Weights = dict[str, torch.Tensor]
 
-BLOCKS = {"resnet10": (1, 1, 1, 1), "resnet18": (2, 2, 2, 2), "resnet34": (3, 4, 6, 3), "resnet50": (3, 4, 6, 3)}
+BLOCKS = {
+    "resnet10": (1, 1, 1, 1),
+    "resnet18": (2, 2, 2, 2),
+    "resnet34": (3, 4, 6, 3),
+    "resnet50": (3, 4, 6, 3),
+}
 
 NARROW = 0.125
 
@@ -50,7 +55,8 @@ def test_medicalnets_layout_gives_the_features_of_an_independent_forward_pass(
     report = load_weights(network, read_weights(tmp_path / "file.pth"), source=name)
     assert report.removed_prefix == "module."
     assert len(report.matched) == len(weights)
-    assert report.unused == report.adapted == ()
+    assert report.unused == ()
+    assert report.adapted == ()
     assert [change.name for change in report.new] == ["fc.weight", "fc.bias"]
     x = torch.randn(2, 1, 48, 40, 32, generator=torch.Generator().manual_seed(1))
     head = network.get_submodule("fc").state_dict()
@@ -102,8 +108,10 @@ def _norm(weights: Weights, name: str, x: torch.Tensor) -> torch.Tensor:
 
 
 def _forward(weights: Weights, blocks: tuple[int, ...], x: torch.Tensor) -> torch.Tensor:
-    """ResNet in 3D with strides of 2 from the second layer on (MedicalNet's own has holes there instead)."""
-    x = torch.relu(_norm(weights, "bn1", functional.conv3d(x, weights["conv1.weight"], stride=2, padding=3)))
+    """ResNet in 3D with strides of 2 from the second layer on, where MedicalNet's own has holes."""
+    x = torch.relu(
+        _norm(weights, "bn1", functional.conv3d(x, weights["conv1.weight"], stride=2, padding=3))
+    )
     x = functional.max_pool3d(x, 3, stride=2, padding=1)
     for layer, count in enumerate(blocks, 1):
         for block in range(count):

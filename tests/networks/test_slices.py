@@ -62,7 +62,8 @@ def test_weights_of_the_flat_network_find_their_place_by_themselves() -> None:
     network = _network()
     report = load_weights(network, flat.state_dict(), source="flat")
     assert (report.removed_prefix, report.added_prefix) == ("", "backbone.")
-    assert report.unused == report.adapted == ()
+    assert report.unused == ()
+    assert report.adapted == ()
     assert len(report.matched) == len(flat.state_dict()) - 2
     new = {change.name for change in report.new}
     assert {"backbone.fc.weight", "backbone.fc.bias", "head.weight", "head.bias"} < new

@@ -72,9 +72,8 @@ def test_a_network_from_elsewhere_learns_and_predicts(name: str) -> None:
 
 @needs["torchvision"]
 def test_a_grey_image_is_to_torchvisions_network_what_it_is_in_three_colours() -> None:
-    import torchvision
-
-    true = torchvision.models.resnet18(weights=None, num_classes=CLASSES)
+    models = pytest.importorskip("torchvision.models")
+    true = models.resnet18(weights=None, num_classes=CLASSES)
     grey, colour = _built("torchvision:resnet18"), _built("torchvision:resnet18", 3)
     for network in (grey, colour):
         report = load_weights(network, true.state_dict(), source="torchvision")
@@ -89,9 +88,8 @@ def test_a_grey_image_is_to_torchvisions_network_what_it_is_in_three_colours() -
 
 @needs["torchvision"]
 def test_weights_of_torchvision_see_pictures_as_they_did_after_their_kernels_are_turned() -> None:
-    import torchvision
-
-    true = torchvision.models.convnext_tiny(weights=None, num_classes=CLASSES).eval()
+    models = pytest.importorskip("torchvision.models")
+    true = models.convnext_tiny(weights=None, num_classes=CLASSES).eval()
     ours = _built("torchvision:convnext_tiny", 3).eval()
     load_weights(ours, turn_kernels(true.state_dict(), "ji"), source="torchvision")
     images = _images("torchvision:convnext_tiny", 3)

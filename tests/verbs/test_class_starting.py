@@ -43,14 +43,16 @@ def test_a_classifier_starts_from_the_encoder_of_a_segmentation(tmp_path: Path) 
     first = _segmentation(tmp_path, "dynunet")
     write_modalities(tmp_path / "modalities")
     text = SERIES.replace(
-        "network: {{name: resnet10, arguments: {{widen_factor: 0.125}}}}", f"network: {{{{weights: {first}}}}}"
+        "network: {{name: resnet10, arguments: {{widen_factor: 0.125}}}}",
+        f"network: {{{{weights: {first}}}}}",
     ).replace("steps: 30", "steps: 2, pretrained_rate: 0.0, average_decay: 0.0")
     config = write_task(tmp_path, tmp_path / "modalities", text)
     done = train_classifier(config, tmp_path / "second", pseudonyms=NAMES, device="cpu")
     assert done.plan.network.name == "dynunet-encoder"
     assert done.plan.network.arguments["channels"] == [4, 8, 16]
     before, after = (
-        load_file(next(run.glob("checkpoints/*/weights.safetensors"))) for run in (first, tmp_path / "second")
+        load_file(next(run.glob("checkpoints/*/weights.safetensors")))
+        for run in (first, tmp_path / "second")
     )
     kept = [name for name in after if not name.startswith("head.")]
     assert len(kept) >= 3 * 4
@@ -61,7 +63,9 @@ def test_a_classifier_starts_from_the_encoder_of_a_segmentation(tmp_path: Path) 
 
 def test_a_segmentation_by_another_network_is_refused(tmp_path: Path) -> None:
     first = _segmentation(tmp_path, "unet")
-    with pytest.raises(ConfigError, match="segments by `unet`; a classifier can start from `dynunet` alone"):
+    with pytest.raises(
+        ConfigError, match="segments by `unet`; a classifier can start from `dynunet` alone"
+    ):
         with_start(PlanOptions(minutes=1.0, seed=0), ClassifierSection(weights=str(first)))
 
 
