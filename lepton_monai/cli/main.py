@@ -7,7 +7,7 @@ import signal
 import sys
 import tempfile
 import traceback
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from types import FrameType
 from typing import Any
@@ -15,41 +15,9 @@ from typing import Any
 import click
 
 from lepton_monai import __version__
+from lepton_monai.cli.options import FOLDER, every_verb, of_folders, with_config, with_network
 from lepton_monai.cli.session import Session
 from lepton_monai.core.errors import LeptonError
-
-FOLDER = click.Path(path_type=Path)
-
-Command = Callable[..., None]
-
-
-def _options(*options: Callable[[Command], Command]) -> Callable[[Command], Command]:
-    def decorate(command: Command) -> Command:
-        for option in reversed(options):
-            command = option(command)
-        return command
-
-    return decorate
-
-
-_every_verb = _options(
-    click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout."),
-    click.option("--quiet", "-q", is_flag=True, help="No progress and no findings on stderr."),
-    click.option("--salt", type=FOLDER, help="Secret of the pseudonyms [default: the user's]."),
-)
-_of_folders = _options(
-    click.option("--exclude", multiple=True, metavar="PATTERN", help="Names to pass over."),
-    click.option("--follow-links", is_flag=True, help="Follow symbolic links."),
-    click.option(
-        "--index", "database", type=FOLDER, help="The index to use [default: in the user's cache folder]."
-    ),
-)
-_with_config = click.option(
-    "--set", "changes", multiple=True, metavar="KEY=VALUE", help="Change a value of the config."
-)
-_with_network = click.option(
-    "--device", default="auto", show_default=True, help="auto, cpu, cuda, cuda:N or mps."
-)
 
 
 class _InOrder(click.Group):
@@ -70,8 +38,8 @@ def lepton() -> None:
 
 @lepton.command(short_help="What lies in folders, and what can't be used and why.")
 @click.argument("folders", nargs=-1, required=True, type=FOLDER)
-@_of_folders
-@_every_verb
+@of_folders
+@every_verb
 def index(
     folders: tuple[Path, ...],
     exclude: tuple[str, ...],
@@ -103,8 +71,8 @@ def index(
 @click.option("--by-instance-number", is_flag=True, help="Let InstanceNumber tell volumes apart.")
 @click.option("--join-time", is_flag=True, help="Volumes of one series as one file with a fourth axis.")
 @click.option("--resume", is_flag=True, help="Go on in a folder that an earlier start has made.")
-@_of_folders
-@_every_verb
+@of_folders
+@every_verb
 def convert(
     folders: tuple[Path, ...],
     out: Path,
@@ -143,8 +111,8 @@ def convert(
 @lepton.command(short_help="Cases, labels, split, leaks: before an hour is spent.")
 @click.argument("config", type=FOLDER)
 @click.option("--pictures", type=FOLDER, help="Write one picture a case, image with label.")
-@_with_config
-@_every_verb
+@with_config
+@every_verb
 def check(config: Path, pictures: Path | None, changes: tuple[str, ...], **common: Any) -> None:
     """Read every case of CONFIG before an hour is spent: labels, split, leaks."""
     from lepton_monai.cli import class_tables, tables
@@ -168,7 +136,8 @@ def check(config: Path, pictures: Path | None, changes: tuple[str, ...], **commo
 @click.option("--run", required=True, type=FOLDER, help="The folder to make, or to go on with.")
 @click.option("--plan", type=FOLDER, help="A plan made before: the same run again.")
 @click.option("--resume", is_flag=True, help="Go on from the newest checkpoint of the run.")
-@click.option("--from", "start", type=FOLDER, help="A run or a weight file to start from.")
+@click.option("--from", "start", type=FOLDER, help="A run, a weight file or known weights to start from.")
+@click.option("--weights-dir", type=FOLDER, help="Where files of known weights lie, beside the cache.")
 @click.option("--fold", metavar="NUMBER|all", help="Train one fold of the split (from 0), or all of them.")
 @click.option("--dry-run", is_flag=True, help="Print the plan with its reasons, and train nothing.")
 @click.option("--seed", type=int, help="Of weights and chance: train.seed.")
@@ -183,15 +152,16 @@ def check(config: Path, pictures: Path | None, changes: tuple[str, ...], **commo
     show_default=True,
     help="GB that prepared cases may take.",
 )
-@_with_network
-@_with_config
-@_every_verb
+@with_network
+@with_config
+@every_verb
 def train(
     config: Path,
     run: Path,
     plan: Path | None,
     resume: bool,
     start: Path | None,
+    weights_dir: Path | None,
     fold: str | None,
     dry_run: bool,
     seed: int | None,
@@ -211,6 +181,7 @@ def train(
     with Session(**common) as told:
         more = [f"train.seed={seed}"] if seed is not None else []
         more += [f"network.weights={start}"] if start is not None else []
+        more += [f"network.weights_dir={weights_dir}"] if weights_dir is not None else []
         more += [f"split.fold={fold}"] if fold not in {None, "all"} else []
         loaded = load_task(config, (*changes, *more))
         # A mistake in the config is told before torch is imported.
@@ -253,9 +224,9 @@ def train(
     default="test",
     show_default=True,
 )
-@_with_network
-@_with_config
-@_every_verb
+@with_network
+@with_config
+@every_verb
 def evaluate(
     runs: tuple[Path, ...], side: str, device: str, changes: tuple[str, ...], **common: Any
 ) -> None:
@@ -300,8 +271,8 @@ def evaluate(
 @click.option(
     "--clinical", type=FOLDER, help="Of a classifier: the table of the new studies' clinical values."
 )
-@_with_network
-@_every_verb
+@with_network
+@every_verb
 def predict(
     model: Path,
     folder: Path,
@@ -341,8 +312,8 @@ def predict(
 @click.option("--method", type=click.Choice(["gradcam", "occlusion"]), default="gradcam", show_default=True)
 @click.option("--class", "class_name", metavar="NAME", help="For which class [default: the decided one].")
 @click.option("--series", "series_uid", help="Only the series of this UID.")
-@_with_network
-@_every_verb
+@with_network
+@every_verb
 def explain(
     model: Path, folder: Path, out: Path, as_json: bool, quiet: bool, salt: Path | None, **options: Any
 ) -> None:

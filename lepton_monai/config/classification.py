@@ -30,18 +30,21 @@ from lepton_monai.plans.options import PlanOptions
 
 CLASSIFIER_NAMES = (
     "efficientnet-lite0",
-    "resnet10",
-    "resnet18",
-    "resnet34",
-    "resnet50",
-    "resnet101",
-    "resnet152",
-    "densenet121",
-    "seresnet50",
-    "efficientnet-b0",
+    *(f"resnet{depth}" for depth in (10, 18, 34, 50, 101, 152)),
+    *(f"seresnet{depth}" for depth in (50, 101, 152)),
+    *(f"seresnext{depth}" for depth in (50, 101)),
+    *(f"densenet{depth}" for depth in (121, 169, 201, 264)),
+    *(f"efficientnet-b{size}" for size in range(8)),
     "vit",
+    "dynunet-encoder",
 )
 """As networks/classifiers.py has them; here without torch, so that a mistake is told at once."""
+
+SLICES = "slices:"
+"""Before the name of a flat network that shall see every slice of a volume."""
+
+ELSEWHERE = ("timm:", "torchvision:")
+"""Before a name that another package knows."""
 
 OF_STUDIES = ("study_uid", "patient_id")
 """What a table of studies may be about."""
@@ -183,8 +186,12 @@ class ClassifierSection(WeightsSection):
     @field_validator("name")
     @classmethod
     def _known(cls, name: str) -> str:
-        if name and name not in CLASSIFIER_NAMES:
-            message = f"`{name}` is no network; give {', '.join(CLASSIFIER_NAMES)}"
+        alone = name.removeprefix(SLICES)
+        if name and alone not in CLASSIFIER_NAMES and not alone.startswith(ELSEWHERE):
+            message = (
+                f"`{name}` is no network; give {', '.join(CLASSIFIER_NAMES)}, slices:NAME, timm:NAME or "
+                "torchvision:NAME"
+            )
             raise ValueError(message)
         return name
 

@@ -1,13 +1,19 @@
 """Classifiers by name, in two and three dimensions."""
 
 from collections.abc import Callable
+from dataclasses import replace
+from functools import partial
 from typing import Any
 
+import numpy as np
 import torch
 from monai.networks import nets
 
 from lepton_monai.core.errors import ConfigError
 from lepton_monai.networks.efficientnet import EfficientNetLite0
+from lepton_monai.networks.encoder import dynunet_encoder
+from lepton_monai.networks.slices import FEATURES, SliceClassifier
+from lepton_monai.networks.vision import from_timm, from_torchvision
 from lepton_monai.plans.classification import ClassifierPlan, InputPlan
 
 Build = Callable[[InputPlan, int, dict[str, Any]], torch.nn.Module]
@@ -37,25 +43,36 @@ def _resnet(name: str) -> Build:
     return build
 
 
-def _densenet(plan: InputPlan, classes: int, arguments: dict[str, Any]) -> torch.nn.Module:
-    return nets.DenseNet121(_axes(plan), plan.channels, classes, **arguments)
+def _densenet(name: str) -> Build:
+    def build(plan: InputPlan, classes: int, arguments: dict[str, Any]) -> torch.nn.Module:
+        network: torch.nn.Module = getattr(nets, name)(_axes(plan), plan.channels, classes, **arguments)
+        return network
+
+    return build
 
 
-def _seresnet(plan: InputPlan, classes: int, arguments: dict[str, Any]) -> torch.nn.Module:
-    return nets.SEResNet50(
-        spatial_dims=_axes(plan), in_channels=plan.channels, num_classes=classes, **arguments
-    )
+def _seresnet(name: str) -> Build:
+    def build(plan: InputPlan, classes: int, arguments: dict[str, Any]) -> torch.nn.Module:
+        network: torch.nn.Module = getattr(nets, name)(
+            spatial_dims=_axes(plan), in_channels=plan.channels, num_classes=classes, **arguments
+        )
+        return network
+
+    return build
 
 
-def _efficientnet(plan: InputPlan, classes: int, arguments: dict[str, Any]) -> torch.nn.Module:
-    return nets.EfficientNetBN(
-        "efficientnet-b0",
-        pretrained=False,
-        spatial_dims=_axes(plan),
-        in_channels=plan.channels,
-        num_classes=classes,
-        **arguments,
-    )
+def _efficientnet(name: str) -> Build:
+    def build(plan: InputPlan, classes: int, arguments: dict[str, Any]) -> torch.nn.Module:
+        return nets.EfficientNetBN(
+            name,
+            pretrained=False,
+            spatial_dims=_axes(plan),
+            in_channels=plan.channels,
+            num_classes=classes,
+            **arguments,
+        )
+
+    return build
 
 
 def _lite0(plan: InputPlan, classes: int, arguments: dict[str, Any]) -> torch.nn.Module:
@@ -68,6 +85,10 @@ def _lite0(plan: InputPlan, classes: int, arguments: dict[str, Any]) -> torch.nn
 def _vit(plan: InputPlan, classes: int, arguments: dict[str, Any]) -> torch.nn.Module:
     axes = _axes(plan)
     usual = {"patch_size": (VIT_PATCH,) * axes}
+    patch = np.broadcast_to((usual | arguments)["patch_size"], axes)
+    if np.any(np.mod(plan.size[:axes], patch)):  # MONAI passes over the rest without a word
+        message = f"every side must be a multiple of patch_size, {patch.tolist()}"
+        raise ValueError(message)
     return ClassViT(
         in_channels=plan.channels,
         img_size=plan.size[:axes],
@@ -79,14 +100,36 @@ def _vit(plan: InputPlan, classes: int, arguments: dict[str, Any]) -> torch.nn.M
     )
 
 
+def _of_slices(name: str) -> Build:
+    build_flat = _builder(name)
+
+    def build(plan: InputPlan, classes: int, arguments: dict[str, Any]) -> torch.nn.Module:
+        if plan.is_flat:
+            message = "it takes the slices of a volume, the input has two axes"
+            raise ValueError(message)
+        flat = replace(plan, size=(*plan.size[:2], 1))
+        return SliceClassifier(build_flat(flat, FEATURES, arguments), classes)
+
+    return build
+
+
 CLASSIFIERS: dict[str, Build] = {
     "efficientnet-lite0": _lite0,
     **{f"resnet{depth}": _resnet(f"resnet{depth}") for depth in (10, 18, 34, 50, 101, 152)},
-    "densenet121": _densenet,
-    "seresnet50": _seresnet,
-    "efficientnet-b0": _efficientnet,
+    **{f"seresnet{depth}": _seresnet(f"SEResNet{depth}") for depth in (50, 101, 152)},
+    **{f"seresnext{depth}": _seresnet(f"SEResNext{depth}") for depth in (50, 101)},
+    **{f"densenet{depth}": _densenet(f"DenseNet{depth}") for depth in (121, 169, 201, 264)},
+    **{f"efficientnet-b{size}": _efficientnet(f"efficientnet-b{size}") for size in range(8)},
     "vit": _vit,
+    "dynunet-encoder": dynunet_encoder,
 }
+
+FAMILIES: dict[str, Callable[[str], Build]] = {
+    "slices": _of_slices,
+    "timm": lambda name: partial(from_timm, name),
+    "torchvision": lambda name: partial(from_torchvision, name),
+}
+"""What stands before a colon, and how the name behind it is built."""
 
 
 def build_classifier(plan: ClassifierPlan, input_plan: InputPlan, classes: int) -> torch.nn.Module:
@@ -104,16 +147,45 @@ def build_classifier(plan: ClassifierPlan, input_plan: InputPlan, classes: int) 
     Raises
     ------
     ConfigError
-        There is no such network, or it can't be built so.
+        There is no such network, it can't be built so, or it takes no images of this size.
     """
     try:
-        return CLASSIFIERS[plan.name](input_plan, classes, dict(plan.arguments))
-    except (KeyError, TypeError, ValueError, AssertionError) as error:
+        build = _builder(plan.name)
+    except KeyError as error:
         message = (
-            f"The network `{plan.name}` can't be built ({error}). Known are {', '.join(CLASSIFIERS)}; "
-            f"`network.arguments` go to it."
+            f"There is no network `{plan.name}`. Known are {', '.join(CLASSIFIERS)}, slices:NAME, "
+            "timm:NAME and torchvision:NAME."
         )
         raise ConfigError(message) from error
+    try:
+        network = build(input_plan, classes, dict(plan.arguments))
+        _require_logits(network, input_plan, classes)
+    except ConfigError:
+        raise
+    except (TypeError, ValueError, AssertionError, RuntimeError) as error:
+        sides = " x ".join(str(side) for side in input_plan.size[: _axes(input_plan)])
+        message = (
+            f"The network `{plan.name}` can't be built for images of {sides}: {error}. `network.arguments` "
+            "go to it, `plan.input.size` is what it is given."
+        )
+        raise ConfigError(message) from error
+    return network
+
+
+def _builder(name: str) -> Build:
+    family, colon, member = name.partition(":")
+    return FAMILIES[family](member) if colon else CLASSIFIERS[name]
+
+
+def _require_logits(network: torch.nn.Module, plan: InputPlan, classes: int) -> None:
+    """Let a network answer one empty image: what doesn't fit is told before the first step."""
+    network.eval()  # nothing is drawn, no running figure changes
+    with torch.no_grad():
+        logits = network(torch.zeros(1, plan.channels, *plan.size[: _axes(plan)]))
+    network.train()
+    if not isinstance(logits, torch.Tensor) or logits.shape != (1, classes):
+        message = "it doesn't give one logit a class"
+        raise TypeError(message)
 
 
 def _axes(plan: InputPlan) -> int:

@@ -35,6 +35,22 @@ class ExpectedIntensity:
     mean: tuple[float, ...] = ()
     deviation: tuple[float, ...] = ()
 
+    @property
+    def scale(self) -> dict[str, Any]:
+        """What a plan's `input.scale` takes over; it knows no `zscore` of the values above zero."""
+        given: dict[str, Any] = {}
+        if self.scheme == "window":
+            given = {
+                "transform": "none",
+                "low": self.low,
+                "high": self.high,
+                "mean": [0.0],
+                "deviation": [1.0],
+            }
+        if self.mean:
+            given |= {"mean": list(self.mean), "deviation": list(self.deviation)}
+        return given
+
 
 @checked_dataclass(frozen=True, config=_STRICT)
 class KnownWeights:

@@ -4,12 +4,13 @@ Read are safetensors files, torch files (of tensors alone), MONAI bundles and ou
 """
 
 import mmap
+import pickletools
 import re
 import warnings
 import zipfile
 from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import torch
 from safetensors.torch import load_file
@@ -37,6 +38,15 @@ BUNDLE_FILES = ("models/model.safetensors", "model.safetensors", "models/model.p
 
 LONGEST_NAME = 512
 """Characters; the longest of a real network seen has 90."""
+
+LARGEST_TUPLE = 10**5
+"""Members, those of inner tuples counted as often as they are held; sizes and arguments have a few."""
+
+LONGEST_PICKLE = 5 * 10**5
+"""Steps; a tensor takes about 25."""
+
+LEGACY_PICKLES = 5
+"""That a torch file of old begins with, before its values."""
 
 _GLOBAL = re.compile(r"GLOBAL ([\w.]+)")
 _UNPICKLER = re.compile(r"WeightsUnpickler error:\s*(.+)")
@@ -142,10 +152,13 @@ def _require_plain(file: Path, *, is_zip: bool) -> None:
         with file.open("rb") as stream, mmap.mmap(stream.fileno(), 0, access=mmap.ACCESS_READ) as content:
             asks = any(content.find(name) >= 0 for name in _BYTE_ARRAYS)
         claimed = _claimed_bytes(file) if is_zip else 0
+        largest = max(_tuples_in_zip(file) if is_zip else _tuples_in_legacy(file))
     except Exception as error:  # the border: zipfile raises many kinds
         raise _refused(file, f"is damaged or cut: {_reason(error)}") from error
     if asks:
         raise _refused(file, "asks for a byte array, which no weights need")
+    if largest > LARGEST_TUPLE:
+        raise _refused(file, "holds tuples that hold each other, endless to go through")
     # torch never compresses: a compressed record, or records over each other, is a bomb.
     if claimed > size:
         raise _refused(file, f"claims {claimed} bytes and has {size}")
@@ -154,6 +167,47 @@ def _require_plain(file: Path, *, is_zip: bool) -> None:
 def _claimed_bytes(file: Path) -> int:
     with zipfile.ZipFile(file) as archive:
         return sum(record.file_size for record in archive.infolist())
+
+
+def _tuples_in_zip(file: Path) -> list[int]:
+    with zipfile.ZipFile(file) as archive:
+        records = [name for name in archive.namelist() if name.endswith(".pkl")]
+        return [0, *(_largest_tuple(archive.open(name)) for name in records)]
+
+
+def _tuples_in_legacy(file: Path) -> list[int]:
+    with file.open("rb") as stream:
+        return [_largest_tuple(stream) for _ in range(LEGACY_PICKLES) if stream.peek(1)]
+
+
+def _largest_tuple(stream: IO[bytes]) -> int:
+    """Return the members of a pickle's largest tuple, without making it: to hash it goes through all."""
+    stack: list[int] = []
+    marks: list[int] = []
+    memo: dict[int, int] = {}
+    largest = 0
+    for step, (code, argument, _) in enumerate(pickletools.genops(stream)):
+        if step > LONGEST_PICKLE:
+            message = f"more than {LONGEST_PICKLE} steps"
+            raise ValueError(message)
+        if code.name == "MARK":
+            marks.append(len(stack))
+        elif code.name in {"BINPUT", "LONG_BINPUT", "PUT", "MEMOIZE"}:
+            memo[len(memo) if argument is None else argument] = stack[-1]
+        elif code.name in {"BINGET", "LONG_BINGET", "GET"}:
+            stack.append(memo[int(argument or 0)])
+        elif code.name == "DUP":
+            stack.append(stack[-1])
+        else:
+            to_mark = pickletools.markobject in code.stack_before
+            rest = code.stack_before.index(pickletools.markobject) if to_mark else len(code.stack_before)
+            first = (marks.pop() if to_mark else len(stack)) - rest
+            held = min(sum(stack[first:]), LARGEST_TUPLE + 1)
+            del stack[first:]
+            is_tuple = code.name.endswith(("TUPLE", "TUPLE1", "TUPLE2", "TUPLE3"))
+            stack += [1 + held if is_tuple else 1] * len(code.stack_after)
+            largest = max(largest, held) if is_tuple else largest
+    return largest
 
 
 def _state_dict(content: Any, file: Path) -> dict[str, torch.Tensor]:

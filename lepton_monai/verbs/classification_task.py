@@ -18,12 +18,13 @@ from lepton_monai.data.inputs import Sample
 from lepton_monai.exports.progress_picture import Patch
 from lepton_monai.inference.classifier import by_study, heads_of, load_classifier, scores_of
 from lepton_monai.inference.decision import Decision, Heads, choose_decisions, write_decisions
-from lepton_monai.networks.classifiers import CLASSIFIERS
 from lepton_monai.networks.fusion import build_planned
-from lepton_monai.networks.known import known_weights
-from lepton_monai.plans.classification import ClassificationPlan, classification_text, read_classification
-from lepton_monai.plans.options import PlanOptions
-from lepton_monai.plans.run import CLASSIFICATION, Run
+from lepton_monai.plans.classification import (
+    ClassificationPlan,
+    classification_text,
+    read_classification,
+)
+from lepton_monai.plans.run import Run
 from lepton_monai.training.class_planner import draft_classification
 from lepton_monai.training.classification import (
     classification_training,
@@ -42,8 +43,8 @@ from lepton_monai.verbs.class_preparing import (
     require_same_clinical,
     task_of,
 )
+from lepton_monai.verbs.class_starting import with_start
 from lepton_monai.verbs.evaluate_classifier import ClassEvaluation, evaluate_classified
-from lepton_monai.verbs.starting import weights_path, with_weights
 from lepton_monai.verbs.training_task import Ready, Setting
 
 
@@ -175,28 +176,12 @@ class ClassificationTask:
             message = "No training case can be used: `lepton check` says why of each."
             raise InputError(message)
         task = task_of(choice, classified, measured)
-        return draft_classification(task, list(measured.values()), self._options(), machine_of(device))
-
-    def _options(self) -> PlanOptions:
-        """Let the plan have the network, and the scale of values, that the weights were trained with."""
-        section, options = self.config.network, self.config.plan_options()
-        path = weights_path(section)
-        if path is None or section.weights is None:
-            return options
-        known = known_weights().get(section.weights)
-        # Where a file lies is no part of a plan: its digest says which it is.
-        start: dict[str, object] = {"network.weights": known.name if known else "a file"}
-        if known is not None and known.network in CLASSIFIERS:
-            arguments = {name: value for name, value in known.arguments.items() if name != "spatial_dims"}
-            start |= {"network.name": known.network, "network.arguments": arguments}
-            if known.intensity.mean:
-                start["input.scale.mean"] = list(known.intensity.mean)
-                start["input.scale.deviation"] = list(known.intensity.deviation)
-        elif Run(path).plan_path.is_file() and Run(path).task == CLASSIFICATION:
-            network = Run(path).classification_plan().network
-            start |= {"network.weights": "a run", "network.name": network.name}
-            start["network.arguments"] = dict(network.arguments)
-        return with_weights(options, path, start)
+        return draft_classification(
+            task,
+            list(measured.values()),
+            with_start(self.config.plan_options(), self.config.network),
+            machine_of(device),
+        )
 
 
 def _require_same_classes(plan: ClassificationPlan, classified: Classified) -> None:

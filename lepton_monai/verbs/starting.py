@@ -6,6 +6,7 @@ from typing import Any
 
 import torch
 
+from lepton_monai.config.classification import ELSEWHERE, SLICES
 from lepton_monai.config.schema import WeightsSection
 from lepton_monai.core.errors import ConfigError
 from lepton_monai.core.files import digest_of
@@ -17,6 +18,9 @@ from lepton_monai.plans.run import Run
 from lepton_monai.training.checkpoint import newest_checkpoint, restore
 from lepton_monai.training.training import Training
 from lepton_monai.verbs.training_task import TrainingTask
+
+PICTURE_AXES = "ji"
+"""Of the kernels of timm and torchvision: rows and columns; a run of ours has them turned already."""
 
 
 def weights_path(section: WeightsSection) -> Path | None:
@@ -79,6 +83,8 @@ def started(
     known = known_weights().get(section.weights or "")
     if known is not None:
         weights = turn_kernels(weights, known.axes)
+    elif plan.network.name.removeprefix(SLICES).startswith(ELSEWHERE) and not Run(path).plan_path.is_file():
+        weights = turn_kernels(weights, PICTURE_AXES)
     report = load_weights(network, weights, source=known.name if known else path.name)
     return task.training(plan, device, network, report.pretrained), report
 

@@ -141,8 +141,11 @@ def _lies_of_tensors() -> Iterator[tuple[str, bytes]]:
     yield "a byte array of a terabyte", _zipped({"data.pkl": array})
     deep = b"\x80\x02" + b"]" * 10**6 + b"a" * (10**6 - 1) + b"."
     yield "a million lists in each other", _zipped({"data.pkl": deep})
-    twice = b"\x80\x02})q\x00" + b"".join(b"h%c\x86q%c" % (n, n + 1) for n in range(22)) + b"K\x01s."
-    yield "tuples that hold each other twice, as name", _zipped({"data.pkl": twice})
+    for levels in (22, 29, 200):
+        pairs = b"".join(b"h%ch%c\x86q%c" % (n, n, n + 1) for n in range(levels))
+        twice = b"\x80\x02})q\x00" + pairs + b"K\x01s."
+        yield f"tuples that hold each other twice, {levels} levels, as name", _zipped({"data.pkl": twice})
+        yield f"tuples that hold each other twice, {levels} levels, legacy", LEGACY_HEAD + twice
     yield "TorchScript's file names", _zipped({"data.pkl": b"\x80\x02}.", "constants.pkl": b"\x80\x02)."})
 
 
