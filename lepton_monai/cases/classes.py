@@ -112,6 +112,11 @@ class ClassChoice:
         return "dicom" if self.image.folder is None else "nifti"
 
     @property
+    def segments(self) -> LabelSet | None:
+        """What makes the classes of slices; None: something else does."""
+        return self.label.segments if self.label.source == "segment" else None
+
+    @property
     def by_patient(self) -> bool:
         """Whether it is known whose the images are: outside DICOM only a table says it."""
         return self.file_format == "dicom" or bool(self.same_person)

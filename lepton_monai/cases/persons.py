@@ -1,6 +1,5 @@
 """Which patient ids are one person, so that nobody stands on two sides of a split."""
 
-import csv
 from collections import defaultdict
 from collections.abc import Hashable, Iterable, Mapping
 from pathlib import Path
@@ -8,6 +7,7 @@ from pathlib import Path
 from lepton_monai.core.errors import ConfigError
 from lepton_monai.core.findings import Finding
 from lepton_monai.dicom import Series
+from lepton_monai.labels.tables import read_rows
 
 
 def persons_of(
@@ -60,18 +60,16 @@ def read_persons(path: Path) -> dict[str, str]:
     Raises
     ------
     ConfigError
-        The file can't be read or lacks a column.
+        The file can't be read, lacks a column, or names two persons for one id.
     """
-    try:
-        with path.open(encoding="utf-8-sig", newline="") as file:
-            rows = list(csv.DictReader(file))
-        return {row["patient_id"].strip(): row["person"].strip() for row in rows}
-    except (OSError, UnicodeDecodeError, csv.Error) as error:
-        message = f"The table of persons {path} can't be read: {error}."
-        raise ConfigError(message) from error
-    except (KeyError, AttributeError) as error:
-        message = f"The table of persons {path} needs the columns patient_id and person."
-        raise ConfigError(message) from error
+    what = f"The table of persons {path}"
+    found: dict[str, str] = {}
+    for line, key, (person,) in read_rows(path, what, "patient_id", ("person",)):
+        # No id in the message: it may go into a log.
+        if found.setdefault(key, person) != person:
+            message = f"{what} has two persons for one patient_id: line {line}."
+            raise ConfigError(message)
+    return found
 
 
 class _Groups:

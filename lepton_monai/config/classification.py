@@ -13,6 +13,7 @@ from lepton_monai.cases.persons import read_persons
 from lepton_monai.config.schema import (
     ImageSection,
     Pattern,
+    Positive,
     Section,
     SplitSection,
     TrainSection,
@@ -196,9 +197,15 @@ class ClassifierSection(WeightsSection):
         return name
 
 
+class ClassTrainSection(TrainSection):
+    """As of a segmentation, and shorter."""
+
+    minutes: Positive = 5.0
+
+
 _CHOSEN_ELSEWHERE = frozenset(
     {"schema_version", "task", "classes", "holds", "source", "reasons", "name", "arguments", "seed"}
-    | {"weights", "weights_sha256", "clinical"}
+    | {"weights", "weights_sha256", "by", "numbers", "categories"}
 )
 
 if TYPE_CHECKING:
@@ -214,7 +221,7 @@ class ClassificationConfig(Section):
     data: ClassDataSection
     split: SplitSection = SplitSection()
     network: ClassifierSection = ClassifierSection()
-    train: TrainSection = TrainSection(minutes=5.0)
+    train: ClassTrainSection = ClassTrainSection()
     plan: ClassPlanSection = ClassPlanSection()
 
     def class_choice(self) -> ClassChoice:

@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
 
@@ -137,9 +137,8 @@ def any_part_of(kind: type[Any], chosen_elsewhere: frozenset[str]) -> type[Secti
     fields: dict[str, Any] = {}
     for name, hint in get_type_hints(kind).items():
         if name not in chosen_elsewhere:
-            inner: Any = hint
-            if is_dataclass(hint) and isinstance(hint, type):
-                inner = any_part_of(hint, chosen_elsewhere)
+            parts = [one for one in (hint, *get_args(hint)) if is_dataclass(one) and isinstance(one, type)]
+            inner: Any = any_part_of(parts[0], chosen_elsewhere) if parts else hint
             fields[name] = (inner | None, None)
     return create_model(f"{kind.__name__}Section", __base__=Section, **fields)
 

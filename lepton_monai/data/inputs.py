@@ -9,12 +9,13 @@ import numpy as np
 from numpy.typing import NDArray
 from scipy import ndimage
 
-from lepton_monai.cases.case import Case, load_image, load_mask
-from lepton_monai.cases.classes import ClassChoice, Level
+from lepton_monai.cases.case import Case, image_digest, load_image, load_mask
+from lepton_monai.cases.classes import Level
 from lepton_monai.core.errors import InputError, LabelError, SeriesRefused
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.volume import Volume
 from lepton_monai.images.pictures import read_picture
+from lepton_monai.labels.labelset import LabelSet
 from lepton_monai.labels.tables import Target
 from lepton_monai.plans.classification import InputPlan, ScalePlan
 
@@ -93,15 +94,25 @@ class Sample:
         return target, *values
 
 
-def read_source(case: Case, choice: ClassChoice) -> SourceImage | Finding:
-    """Read the image of a case, and where its segment lies; or say why it is left out."""
-    if choice.level == "image":
+def read_source(case: Case, level: Level, segments: LabelSet | None = None) -> SourceImage | Finding:
+    """Read the image of a case, and where its segment lies; or say why it is left out.
+
+    Parameters
+    ----------
+    case
+        With a label where a segment is asked for.
+    level
+        What is classified.
+    segments
+        That may lie in a slice; None: nothing is asked for.
+    """
+    if level == "image":
         return _read_picture(case)
     present: NDArray[np.bool_] = np.empty(0, dtype=np.bool_)
     try:
         volume = load_image(case)
-        if choice.label.source == "segment" and case.label is not None:
-            mask = load_mask(case, volume, choice.label.segments)
+        if segments is not None and case.label is not None:
+            mask = load_mask(case, volume, segments)
             present = np.asarray(mask.array.any(axis=(0, 1)))
     except SeriesRefused as refusal:
         return refusal.finding
@@ -111,7 +122,7 @@ def read_source(case: Case, choice: ClassChoice) -> SourceImage | Finding:
         return Finding("unreadable_file" if case.label is None else "label_off_grid", str(error))
     if float(np.ptp(volume.array)) == 0.0:
         return Finding("constant_image", f"All voxels are {float(volume.array.flat[0]):g}.")
-    return source_of(volume, choice.level, present)
+    return source_of(volume, level, present)
 
 
 def source_of(volume: Volume, level: Level, present: NDArray[np.bool_]) -> SourceImage:
@@ -122,7 +133,7 @@ def source_of(volume: Volume, level: Level, present: NDArray[np.bool_]) -> Sourc
         array = array.transpose(axes)[tuple(slice(None, None, sign) for sign in signs)]
         spacing = (spacing[axes[0]], spacing[axes[1]], spacing[axes[2]])
     array = np.ascontiguousarray(array, dtype=np.float32)
-    return SourceImage(array, spacing, volume.unit, present, _digest(array))
+    return SourceImage(array, spacing, volume.unit, present, image_digest(volume))
 
 
 def _read_picture(case: Case) -> SourceImage | Finding:
@@ -133,11 +144,8 @@ def _read_picture(case: Case) -> SourceImage | Finding:
         array = read_picture(case.image)
     except InputError as error:
         return Finding("unreadable_picture", str(error))
-    return SourceImage(array, (1.0, 1.0, 1.0), "1", np.empty(0, dtype=np.bool_), _digest(array))
-
-
-def _digest(array: Array) -> str:
-    return hashlib.sha256(str(array.shape).encode() + array.tobytes()).hexdigest()
+    digest = hashlib.sha256(str(array.shape).encode() + array.tobytes()).hexdigest()
+    return SourceImage(array, (1.0, 1.0, 1.0), "1", np.empty(0, dtype=np.bool_), digest)
 
 
 def samples_of(

@@ -64,9 +64,6 @@ def read_clinical(path: Path, columns: ClinicalColumns) -> dict[str, ClinicalRow
     what = f"The table of clinical values {path}"
     found: dict[str, ClinicalRow] = {}
     for line, key, said in read_rows(path, what, columns.by, columns.names):
-        if not key:
-            message = f"{what}, line {line}: `{columns.by}` is empty."
-            raise ConfigError(message)
         cells = {name: cell for name, cell in zip(columns.names, said, strict=True) if cell}
         row = ClinicalRow(
             {name: _number(cells[name], what, line, name) for name in columns.numbers if name in cells},

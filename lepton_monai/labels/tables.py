@@ -102,7 +102,7 @@ def _value(cell: str, path: Path, number: int, column: str) -> float:
 def read_rows(
     path: Path, what: str, by: str, columns: Sequence[str]
 ) -> Iterator[tuple[int, str, list[str]]]:
-    """Yield the line, what it is about, and what it says, of every row.
+    """Yield the line, what it is about, and what it says, of every row; an empty one is passed over.
 
     Parameters
     ----------
@@ -118,7 +118,7 @@ def read_rows(
     Raises
     ------
     ConfigError
-        The file can't be read, or a row lacks a column.
+        The file can't be read, a row lacks a column, or says something and not of what.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
@@ -135,4 +135,9 @@ def read_rows(
                 f"{', '.join(lacking)} is missing: line {number}."
             )
             raise ConfigError(message)
-        yield number, row[by].strip(), [row[name].strip() for name in columns]
+        key, cells = row[by].strip(), [row[name].strip() for name in columns]
+        if not key and any(cells):
+            message = f"{what}, line {number}: `{by}` is empty."
+            raise ConfigError(message)
+        if key:
+            yield number, key, cells

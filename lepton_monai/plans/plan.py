@@ -217,6 +217,9 @@ def with_values(plan: AnyPlan, values: Mapping[str, Any]) -> AnyPlan:
         section = content
         for one in sections:
             section = section[one]
+        if section is None:
+            message = f"plan.{name} is of a plan with {sections[-1]} values, and this one has none."
+            raise ConfigError(message)
         section[key] = value
     return checked(type(plan), content, "What the config gives under `plan`")
 

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from lepton_monai.cases.case import Case
+from lepton_monai.cases.classes import FileFormat, picture_case, picture_files
 from lepton_monai.cases.collect import (
     ImageChoice,
     nifti_files,
@@ -11,11 +12,12 @@ from lepton_monai.cases.collect import (
     series_pseudonym,
     study_pseudonym,
 )
-from lepton_monai.core.errors import InputError
+from lepton_monai.core.errors import ConfigError, InputError
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.progress import Progress
 from lepton_monai.core.pseudonyms import Pseudonyms
 from lepton_monai.dicom import Series, scan
+from lepton_monai.plans.classification import SourcePlan
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,33 @@ class Candidates:
             for name, finding in (*self.passed_over, *self.findings)
         ]
         raise InputError("\n".join([f"Nothing in {folder} fits the model.", *reasons]))
+
+
+def class_candidates(
+    source: SourcePlan, folder: Path, pseudonyms: Pseudonyms, series_uid: str | None, progress: Progress
+) -> Candidates:
+    """Return what of a folder fits a classifier with such a source.
+
+    Raises
+    ------
+    ConfigError
+        A series is asked for where there are none.
+    """
+    if source.file_format == "dicom":
+        choice = ImageChoice(source.name, source.modality, source.description, None)
+        return series_candidates(choice, source.units, folder, pseudonyms, series_uid, progress)
+    require_no_series(series_uid, source.file_format)
+    if source.file_format == "nifti":
+        return nifti_candidates(folder, pseudonyms)
+    files = picture_files(folder)
+    return Candidates(tuple(picture_case(path, folder, pseudonyms, {}) for path in files))
+
+
+def require_no_series(series_uid: str | None, file_format: FileFormat) -> None:
+    """Refuse to look for a DICOM series among other files."""
+    if series_uid is not None:
+        message = f"--series names a DICOM series; the model is for {file_format} files."
+        raise ConfigError(message)
 
 
 def nifti_candidates(folder: Path, pseudonyms: Pseudonyms) -> Candidates:

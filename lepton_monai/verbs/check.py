@@ -77,8 +77,8 @@ def check(
         findings += [(case.pseudonym, finding) for finding in loaded.mask.findings]
         twin = seen.setdefault(loaded.digest, case)
         if twin.person != case.person:
-            message = f"The image equals that of {twin.pseudonym}, of another patient."
-            findings.append((case.pseudonym, Finding("same_patient_twice", message)))
+            message = f"The image equals that of {twin.pseudonym}, under another id."
+            findings.append((case.pseudonym, Finding("same_image_twice", message)))
         rows.append(_row(loaded, side, len(choice.label.labels.classes)))
         if pictures is not None:
             write_overlay(loaded.volume, loaded.mask, pictures / f"{case.pseudonym}.png")

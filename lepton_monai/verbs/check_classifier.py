@@ -12,9 +12,8 @@ from lepton_monai.core.findings import Finding
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
 from lepton_monai.data.clinical import remarks
-from lepton_monai.data.inputs import read_source
 from lepton_monai.labels.tables import Target
-from lepton_monai.verbs.class_preparing import clinical_of
+from lepton_monai.verbs.class_preparing import clinical_of, read_sources
 
 
 @dataclass(frozen=True)
@@ -68,11 +67,7 @@ def check_classifier(
     targets: dict[str, list[Target]] = {side: [] for side in SIDES}
     seen: dict[str, Case] = {}
     side_of = {case.pseudonym: side for side in SIDES for case in split.side(side)}
-    for case in progress.track(classified.cases, "reading cases", len(classified.cases)):
-        source = read_source(case, choice)
-        if isinstance(source, Finding):
-            findings.append((case.pseudonym, source))
-            continue
+    for case, source in read_sources(classified.cases, choice, findings, progress, "reading cases"):
         known = classified.clinical.get(case.pseudonym)
         findings.extend((case.pseudonym, one) for one in remarks(known, clinical))
         twin = seen.setdefault(source.digest, case)

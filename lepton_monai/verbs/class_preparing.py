@@ -1,6 +1,6 @@
 """From cases with classes to the samples of a training, one case open at a time."""
 
-from collections.abc import Container, Sequence
+from collections.abc import Container, Iterator, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -8,12 +8,12 @@ import numpy as np
 from lepton_monai.cases.case import Case
 from lepton_monai.cases.classes import ClassChoice, Classified
 from lepton_monai.cases.clinical import row_key
-from lepton_monai.core.errors import ConfigError
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.progress import Progress
 from lepton_monai.data.clinical import encoded, remarks
 from lepton_monai.data.inputs import (
     Sample,
+    SourceImage,
     SourceMeasurement,
     measure_source,
     read_source,
@@ -22,6 +22,7 @@ from lepton_monai.data.inputs import (
 from lepton_monai.plans.classification import ClassificationPlan, ClinicalPlan, SourcePlan
 from lepton_monai.training.class_planner import ClassTask
 from lepton_monai.training.clinical_planner import plan_clinical
+from lepton_monai.verbs.requirements import TWIN
 
 
 @dataclass(frozen=True, eq=False)
@@ -43,16 +44,28 @@ class ReadSide:
     findings: list[tuple[str, Finding]]
 
 
+def read_sources(
+    cases: Sequence[Case],
+    choice: ClassChoice,
+    findings: list[tuple[str, Finding]],
+    progress: Progress,
+    doing: str,
+) -> Iterator[tuple[Case, SourceImage]]:
+    """Yield cases with their images, one open at a time; what is wrong with the others is added."""
+    for case in progress.track(cases, doing, len(cases)):
+        source = read_source(case, choice.level, choice.segments)
+        if isinstance(source, Finding):
+            findings.append((case.pseudonym, source))
+        else:
+            yield case, source
+
+
 def measured_sources(
     cases: Sequence[Case], choice: ClassChoice, progress: Progress
 ) -> dict[str, SourceMeasurement]:
     """Measure the images that can be used, by the pseudonym of their cases."""
-    found = {}
-    for case in progress.track(cases, "reading cases", len(cases)):
-        source = read_source(case, choice)
-        if not isinstance(source, Finding):
-            found[case.pseudonym] = measure_source(source)
-    return found
+    read = read_sources(cases, choice, [], progress, "reading cases")
+    return {case.pseudonym: measure_source(source) for case, source in read}
 
 
 def task_of(
@@ -109,16 +122,6 @@ def clinical_of(
     return plan_clinical(list(rows.values()), columns)
 
 
-def require_same_clinical(plan: ClassificationPlan, choice: ClassChoice) -> None:
-    """Refuse a plan that was made for other clinical values than the config names."""
-    planned = plan.clinical.columns if plan.clinical else None
-    wanted = choice.clinical.columns if choice.clinical else None
-    if planned != wanted:
-        said = ["none" if one is None else ", ".join(one.names) for one in (planned, wanted)]
-        message = f"The plan is for the clinical values {said[0]}; the config names {said[1]}."
-        raise ConfigError(message)
-
-
 def read_side(
     cases: Sequence[Case],
     choice: ClassChoice,
@@ -129,14 +132,9 @@ def read_side(
 ) -> ReadSide:
     """Read cases and bring them to the network's size; an image of `trained` is left out, and named."""
     side = ReadSide([], {}, [])
-    for case in progress.track(cases, "preparing cases", len(cases)):
-        source = read_source(case, choice)
-        if isinstance(source, Finding):
-            side.findings.append((case.pseudonym, source))
-            continue
+    for case, source in read_sources(cases, choice, side.findings, progress, "preparing cases"):
         if source.digest in trained:
-            message = "The image was trained on, under whatever name."
-            side.findings.append((case.pseudonym, Finding("training_data_in_test", message)))
+            side.findings.append((case.pseudonym, TWIN))
             continue
         side.digests[case.pseudonym] = source.digest
         target = classified.targets.get(case.pseudonym)

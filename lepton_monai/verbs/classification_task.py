@@ -11,7 +11,7 @@ from lepton_monai.cases.case import Case
 from lepton_monai.cases.classes import Classified, collect_classified
 from lepton_monai.cases.split import split_cases
 from lepton_monai.config.classification import ClassificationConfig
-from lepton_monai.core.errors import ConfigError, InputError
+from lepton_monai.core.errors import InputError
 from lepton_monai.core.progress import Progress
 from lepton_monai.core.pseudonyms import Pseudonyms
 from lepton_monai.data.inputs import Sample
@@ -40,11 +40,11 @@ from lepton_monai.verbs.class_preparing import (
     ReadSide,
     measured_sources,
     read_side,
-    require_same_clinical,
     task_of,
 )
 from lepton_monai.verbs.class_starting import with_start
 from lepton_monai.verbs.evaluate_classifier import ClassEvaluation, evaluate_classified
+from lepton_monai.verbs.requirements import require_same_classification
 from lepton_monai.verbs.training_task import Ready, Setting
 
 
@@ -87,8 +87,7 @@ class ClassificationTask:
         split = split_cases(classified.cases, self.config.split.rule())
         # The plan; training and validation alone are opened, one case at a time.
         plan = given or self._drafted(classified, split.train, feeding.device, progress)
-        _require_same_classes(plan, classified)
-        require_same_clinical(plan, choice)
+        require_same_classification(plan, classified, choice)
         training = read_side(split.train, choice, classified, plan, progress)
         _require_classes(training.samples, plan)
         trained = frozenset(training.digests.values())
@@ -182,15 +181,6 @@ class ClassificationTask:
             with_start(self.config.plan_options(), self.config.network),
             machine_of(device),
         )
-
-
-def _require_same_classes(plan: ClassificationPlan, classified: Classified) -> None:
-    if (plan.classes, plan.holds) != (classified.classes, classified.holds):
-        message = (
-            f"The plan is for the classes {', '.join(plan.classes)}; the data hold "
-            f"{', '.join(classified.classes)} ({plan.holds} of them planned, {classified.holds} here)."
-        )
-        raise ConfigError(message)
 
 
 def _read_of(*sides: ReadSide) -> dict[str, list[str]]:

@@ -18,7 +18,6 @@ from lepton_monai.core.findings import Finding
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
 from lepton_monai.data.clinical import remarks
-from lepton_monai.data.inputs import read_source
 from lepton_monai.evaluation.classification import (
     ClassFigures,
     class_figures,
@@ -33,7 +32,8 @@ from lepton_monai.plans.classification import PARTS
 from lepton_monai.plans.run import Run, open_runs
 from lepton_monai.training.devices import choose_device
 from lepton_monai.verbs.class_answers import OperatingPoint, answers_csv
-from lepton_monai.verbs.class_preparing import require_same_clinical
+from lepton_monai.verbs.class_preparing import read_sources
+from lepton_monai.verbs.requirements import require_same_classification
 from lepton_monai.verbs.sides import Side, cases_of_side
 
 
@@ -186,30 +186,22 @@ def evaluate_classified(
     Raises
     ------
     InputError
-        No case can be used, or the data have other classes than the model.
+        No case can be used.
+    ConfigError
+        The data have other classes than the model.
     """
     plan = model.plan
-    if (classified.classes, classified.holds) != (plan.classes, plan.holds):
-        known, held = (", ".join(names) for names in (plan.classes, classified.classes))
-        message = (
-            f"The model knows {known}, of which {plan.holds} holds; "
-            f"the data have {held}, of which {classified.holds} does."
-        )
-        raise InputError(message)
-    require_same_clinical(plan, choice)
+    require_same_classification(plan, classified, choice)
     scores: list[Score] = []
     findings: list[tuple[str, Finding]] = []
-    for case in progress.track(cases, "classifying", len(cases)):
-        source = read_source(case, choice)
-        if isinstance(source, Finding):
-            findings.append((case.pseudonym, source))
-        elif source.digest in trained:
+    for case, source in read_sources(cases, choice, findings, progress, "classifying"):
+        if source.digest in trained:
             message = "The image was trained on, under whatever name."
             findings.append((case.pseudonym, Finding("training_data_in_test", message)))
-        else:
-            row = classified.clinical.get(case.pseudonym)
-            findings += [(case.pseudonym, one) for one in remarks(row, plan.clinical)]
-            scores += model.score(case, source, classified.targets.get(case.pseudonym), row)
+            continue
+        row = classified.clinical.get(case.pseudonym)
+        findings += [(case.pseudonym, one) for one in remarks(row, plan.clinical)]
+        scores += model.score(case, source, classified.targets.get(case.pseudonym), row)
     if not scores:
         reasons = "; ".join(f"{name}: {finding.sentence()}" for name, finding in findings)
         message = f"No case can be evaluated: {reasons}"

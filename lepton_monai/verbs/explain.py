@@ -10,7 +10,7 @@ import numpy as np
 
 from lepton_monai import __version__
 from lepton_monai.cases.case import Case, load_image
-from lepton_monai.cases.classes import ClassChoice
+from lepton_monai.cases.classes import Level
 from lepton_monai.core.errors import ConfigError, InputError
 from lepton_monai.core.files import claim_folder, locked, write_json
 from lepton_monai.core.findings import Finding
@@ -26,8 +26,8 @@ from lepton_monai.inference.saliency import Method
 from lepton_monai.plans.run import CLASSIFICATION, open_runs, write_key
 from lepton_monai.training.devices import choose_device
 from lepton_monai.training.seeds import seeded
+from lepton_monai.verbs.candidates import class_candidates
 from lepton_monai.verbs.class_answers import OperatingPoint
-from lepton_monai.verbs.predict_classifier import class_candidates
 
 RANDOM_SEED = 0
 """Of the weights of the network that nothing was learned by."""
@@ -64,7 +64,6 @@ class _Asked:
 
     model: Classifier
     random: Classifier
-    choice: ClassChoice
     method: Method
     class_name: str | None
 
@@ -125,13 +124,13 @@ def explain(
         )
         raise ConfigError(message)
     _require_class(class_name, runs[0].classification_plan().classes)
-    choice, candidates = class_candidates(
+    candidates = class_candidates(
         runs[0].classification_plan().source, folder, pseudonyms or load_pseudonyms(), series_uid, progress
     )
     candidates.require_some(folder)
     model = load_classifier(runs, where)
     with seeded(RANDOM_SEED):
-        asked = _Asked(model, untrained(model), choice, method, class_name)
+        asked = _Asked(model, untrained(model), method, class_name)
     claim_folder(out, "explain")
     records: list[dict[str, Any]] = []
     failed: list[tuple[str, Finding]] = []
@@ -165,7 +164,7 @@ def _explain_case(
     asked: _Asked, case: Case, target: Path
 ) -> tuple[dict[str, Any], tuple[Finding, ...]] | Finding:
     """Write map and picture, then the record: a folder with a record is whole."""
-    source = read_source(case, asked.choice)
+    source = read_source(case, asked.model.plan.source.level)
     if isinstance(source, Finding):
         return source
     try:
@@ -175,7 +174,7 @@ def _explain_case(
     class_id = _class_of(asked, answers)
     found = explanation_of(asked.model, asked.random, case, source, class_id, asked.method)
     shown = max(answers, key=lambda one: float(one.probabilities[class_id]))
-    written = _write_map(case, asked.choice, source, found, shown, target)
+    written = _write_map(case, asked.model.plan.source.level, source, found, shown, target)
     findings = _findings(found)
     record = _record(asked, case, shown, class_id, found) | written
     record["findings"] = [{"code": one.code, "message": one.sentence()} for one in findings]
@@ -187,7 +186,7 @@ def _class_of(asked: _Asked, answers: Sequence[Answer]) -> int:
     classes = asked.model.plan.classes
     if asked.class_name is not None:
         return classes.index(asked.class_name)
-    if asked.choice.level == "slice":
+    if asked.model.plan.source.level == "slice":
         return len(classes) - 1
     decided = asked.point.decision(answers[0]) if asked.point.holds == "one" else None
     # Of several labels the one that is surest to hold.
@@ -195,15 +194,15 @@ def _class_of(asked: _Asked, answers: Sequence[Answer]) -> int:
 
 
 def _write_map(
-    case: Case, choice: ClassChoice, source: SourceImage, found: Explanation, shown: Answer, target: Path
+    case: Case, level: Level, source: SourceImage, found: Explanation, shown: Answer, target: Path
 ) -> dict[str, Any]:
     """Write what belongs to the level; return where the map is highest and what was written."""
-    if choice.level == "image":
+    if level == "image":
         peak = _peak(found.array[:, :, 0])
         write_picture_heat(source.array, found.array[:, :, 0], target / "explanation.png")
         return {"peak_voxel": peak, "shape": list(source.array.shape[:2]), "files": ["explanation.png"]}
     volume = load_image(case)
-    turned = found.array if choice.level == "slice" else as_acquired(found.array, volume.grid)
+    turned = found.array if level == "slice" else as_acquired(found.array, volume.grid)
     heat = np.asfortranarray(turned)
     k = shown.slice_number
     peak = _peak(heat) if k is None else _peak(heat[:, :, k : k + 1])

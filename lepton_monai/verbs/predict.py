@@ -23,7 +23,7 @@ from lepton_monai.inference.model import Model, load_model
 from lepton_monai.labels.labelset import Mask
 from lepton_monai.plans.run import open_runs, write_key
 from lepton_monai.training.devices import choose_device
-from lepton_monai.verbs.candidates import nifti_candidates, series_candidates
+from lepton_monai.verbs.candidates import nifti_candidates, require_no_series, series_candidates
 
 
 @dataclass(frozen=True)
@@ -89,6 +89,7 @@ def predict(
     names = pseudonyms or load_pseudonyms()
     image = plan.image
     if image.file_format == "nifti":
+        require_no_series(series_uid, "nifti")
         candidates = nifti_candidates(folder, names)
     else:
         choice = ImageChoice(image.name, image.modality, image.description, None)

@@ -7,9 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from lepton_monai import __version__
-from lepton_monai.cases.classes import ClassChoice, ClassLabels, picture_case, picture_files
 from lepton_monai.cases.clinical import ClinicalChoice, clinical_rows
-from lepton_monai.cases.collect import ImageChoice
 from lepton_monai.core.errors import ConfigError, InputError
 from lepton_monai.core.files import claim_folder, digest_of, locked, write_json, write_text
 from lepton_monai.core.findings import Finding
@@ -18,10 +16,10 @@ from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
 from lepton_monai.data.clinical import remarks
 from lepton_monai.data.inputs import read_source
 from lepton_monai.inference.classifier import Answer, Classifier, Score, load_classifier
-from lepton_monai.plans.classification import ClinicalPlan, SourcePlan
+from lepton_monai.plans.classification import ClinicalPlan
 from lepton_monai.plans.run import open_runs, write_key
 from lepton_monai.training.devices import choose_device
-from lepton_monai.verbs.candidates import Candidates, nifti_candidates, series_candidates
+from lepton_monai.verbs.candidates import class_candidates
 from lepton_monai.verbs.class_answers import OperatingPoint, answer_records, answers_csv
 
 
@@ -98,7 +96,7 @@ def predict_classifier(
     runs, where = open_runs(run_folder), choose_device(device)
     plan = runs[0].classification_plan()
     known = _clinical(plan.clinical, clinical)
-    choice, candidates = class_candidates(
+    candidates = class_candidates(
         plan.source, folder, pseudonyms or load_pseudonyms(), series_uid, progress
     )
     candidates.require_some(folder)
@@ -113,7 +111,7 @@ def predict_classifier(
         findings.append(("clinical values", Finding("clinical_not_given", message)))
     with locked(out):
         for case in progress.track(candidates.cases, "classifying", len(candidates.cases)):
-            image = read_source(case, choice)
+            image = read_source(case, plan.source.level)
             if isinstance(image, Finding):
                 failed.append((case.pseudonym, image))
                 continue
@@ -143,44 +141,6 @@ def _clinical(plan: ClinicalPlan | None, table: Path | None) -> ClinicalChoice |
         message = "The model was trained without clinical values: leave out --clinical."
         raise ConfigError(message)
     return ClinicalChoice(plan.columns, table) if plan is not None else None
-
-
-def class_candidates(
-    source: SourcePlan,
-    folder: Path,
-    names: Pseudonyms,
-    series_uid: str | None,
-    progress: Progress,
-) -> tuple[ClassChoice, Candidates]:
-    """Return how the inputs of a classifier are read, and those of a folder that fit it.
-
-    Parameters
-    ----------
-    source
-        Of its plan.
-    folder
-        Of DICOM studies, of NIfTI files, or of pictures.
-    names
-        Name the cases.
-    series_uid
-        Only this series; None: all.
-    progress
-        Told of every file.
-    """
-    choice = ClassChoice(
-        root=folder,
-        exclude=(),
-        level=source.level,
-        image=ImageChoice(source.name, source.modality, source.description, None),
-        label=ClassLabels("folder"),
-        same_person={},
-    )
-    if source.file_format == "nifti":
-        return choice, nifti_candidates(folder, names)
-    if source.file_format == "picture":
-        files = picture_files(folder)
-        return choice, Candidates(tuple(picture_case(path, folder, names, {}) for path in files))
-    return choice, series_candidates(choice.image, source.units, folder, names, series_uid, progress)
 
 
 def _write(out: Path, answers: Sequence[Answer], point: OperatingPoint) -> list[dict[str, Any]]:

@@ -4,8 +4,12 @@ import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from lepton_monai.cases.classes import ClassChoice, Classified
 from lepton_monai.cases.split import Split
 from lepton_monai.core.errors import ConfigError, InputError
+from lepton_monai.core.findings import Finding
+from lepton_monai.labels.clinical import ClinicalColumns
+from lepton_monai.plans.classification import ClassificationPlan
 from lepton_monai.plans.plan import Plan
 from lepton_monai.plans.run import Run, read_split
 from lepton_monai.training.planner import Task
@@ -19,28 +23,56 @@ def require_some(training: Sequence[Measured]) -> None:
         raise InputError(message)
 
 
-def require_apart(training: Sequence[Measured], validation: Sequence[Measured]) -> None:
-    """Refuse an image that stands on both sides, under whatever ids it was exported."""
-    trained = {one.digest: one.case for one in training}
-    for one in validation:
-        twin = trained.get(one.digest)
-        if twin is not None:
-            message = (
-                f"{one.case.pseudonym} (validation) and {twin.pseudonym} (training) are one image "
-                "under two patient ids. Join the ids in a table: data.patients."
-            )
-            raise InputError(message)
+TWIN = Finding("same_image_twice", "The image is trained on under another id: it is left out here.")
+
+
+def apart(
+    training: Sequence[Measured], validation: Sequence[Measured], findings: list[tuple[str, Finding]]
+) -> list[Measured]:
+    """Return the validation cases whose image isn't trained on too, under whatever ids it was exported."""
+    trained = {one.digest for one in training}
+    findings += [(one.case.pseudonym, TWIN) for one in validation if one.digest in trained]
+    return [one for one in validation if one.digest not in trained]
 
 
 def require_same_task(plan: Plan, task: Task) -> None:
     """Refuse a plan that was made for other images or classes than the config names."""
-    for name, planned, wanted in (
-        ("classes", plan.classes, task.classes),
-        ("image", plan.image, task.image),
-    ):
+    _require_equal({"classes": (plan.classes, task.classes), "image": (plan.image, task.image)})
+
+
+def require_same_classification(
+    plan: ClassificationPlan, classified: Classified, choice: ClassChoice
+) -> None:
+    """Refuse a plan that was made for other images, classes or clinical values than the config names."""
+    source = plan.source
+    columns = plan.clinical.columns if plan.clinical else None
+    _require_equal(
+        {
+            "classes": (plan.classes, classified.classes),
+            "holds": (plan.holds, classified.holds),
+            "level": (source.level, choice.level),
+            "image": (source.name, choice.image.name),
+            "file format": (source.file_format, choice.file_format),
+            "modality": (source.modality, choice.image.modality),
+            "description": (source.description, choice.image.description),
+            "clinical values": (columns, choice.clinical.columns if choice.clinical else None),
+        }
+    )
+
+
+def _require_equal(parts: Mapping[str, tuple[object, object]]) -> None:
+    """Refuse what is planned otherwise than the config wants it."""
+    for name, (planned, wanted) in parts.items():
         if planned != wanted:
-            message = f"The plan is of another task than the config: its {name} is {planned}, not {wanted}."
+            differing = f"{name} {_said(planned)}, not {_said(wanted)}"
+            message = f"The plan is of another task than the config: {differing}."
             raise ConfigError(message)
+
+
+def _said(value: object) -> str:
+    if isinstance(value, ClinicalColumns):
+        return ", ".join(value.names)
+    return ", ".join(value) if isinstance(value, tuple) else str(value)
 
 
 def voxels_of(cases: Sequence[Measured]) -> dict[str, list[str]]:

@@ -26,7 +26,7 @@ from lepton_monai.training.training import Training
 from lepton_monai.verbs.evaluate import Evaluation, Judging, evaluate_cases
 from lepton_monai.verbs.preparing import Measured, fingerprint_of, measured_cases, prepared_cases
 from lepton_monai.verbs.requirements import (
-    require_apart,
+    apart,
     require_same_task,
     require_some,
     voxels_of,
@@ -74,7 +74,7 @@ class SegmentationTask:
         training = measured_cases(split.train, data, findings, progress)
         validation = measured_cases(split.validation, data, findings, progress)
         require_some(training)
-        require_apart(training, validation)
+        validation = apart(training, validation, findings)
         # The plan: all of it that needs no clock; every training case on its grid; then the clock.
         found, task = fingerprint_of(training), self._task(training)
         if given is None:

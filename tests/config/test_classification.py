@@ -8,6 +8,8 @@ from lepton_monai.config.classification import CLASSIFIER_NAMES
 from lepton_monai.config.load import load_classification, load_config, load_task, write_config
 from lepton_monai.core.errors import ConfigError
 from lepton_monai.networks.classifiers import CLASSIFIERS
+from lepton_monai.plans.plan import with_values
+from tests.plans.class_examples import example_classification
 
 GOOD = """task: classification
 data:
@@ -33,6 +35,17 @@ def test_a_config_is_read_and_written_as_it_was(tmp_path: Path) -> None:
     assert config.plan_options().given == {"training.mixup": 0.2}
     write_config(config, tmp_path / "resolved.yaml")
     assert load_task(tmp_path / "resolved.yaml") == config
+
+
+def test_a_seed_leaves_the_minutes_of_a_classification(tmp_path: Path) -> None:
+    assert load_classification(_write(tmp_path, GOOD), ["train.seed=3"]).train.minutes == 5.0
+
+
+def test_values_of_the_clinical_part_of_a_plan_can_be_given(tmp_path: Path) -> None:
+    config = load_classification(_write(tmp_path, GOOD), ["plan.clinical.dropout=0.2"])
+    assert config.plan_options().given == {"clinical.dropout": 0.2}
+    with pytest.raises(ConfigError, match="this one has none"):
+        with_values(example_classification(), config.plan_options().given)
 
 
 def test_a_config_of_several_labels_is_read_and_written_as_it_was(tmp_path: Path) -> None:

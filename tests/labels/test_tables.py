@@ -25,6 +25,7 @@ def test_rows_are_read_by_their_column_and_those_without_a_class_passed_over(tmp
         ("patient_id,other\nA,high\n", "needs the columns patient_id and grade"),
         ("patient_id,grade\nA,high\nA,low\n", "two classes for one patient_id: line 3"),
         ("patient_id,grade\nA,\n", "names no class"),
+        ("patient_id,grade\n,high\n", "line 2: `patient_id` is empty"),
         ("", "names no class"),
     ],
 )

@@ -128,7 +128,7 @@ def test_a_plan_for_other_classes_is_refused(pictures: Path, trained: AnyReport,
     other = tmp_path / "other"
     shutil.copytree(pictures, other)
     (other / "bar").rename(other / "beam")
-    with pytest.raises(ConfigError, match=r"for the classes bar, disc; the data hold beam, disc"):
+    with pytest.raises(ConfigError, match="classes bar, disc, not beam, disc"):
         train(
             write_task(tmp_path, other, PICTURES),
             tmp_path / "run",

@@ -5,11 +5,17 @@ from pathlib import Path
 import pytest
 
 import lepton_monai
+from lepton_monai.cases.classes import ClassChoice, Classified, ClassLabels
+from lepton_monai.cases.collect import ImageChoice
 from lepton_monai.core.errors import ConfigError, InputError
+from lepton_monai.core.progress import SILENT
+from lepton_monai.core.pseudonyms import Pseudonyms
 from lepton_monai.plans.classification import classification_text
 from lepton_monai.plans.plan import write_plan
 from lepton_monai.verbs import tasks
+from lepton_monai.verbs.candidates import class_candidates
 from lepton_monai.verbs.check_classifier import ClassCheckReport
+from lepton_monai.verbs.requirements import require_same_classification
 from lepton_monai.verbs.train import plan_only, train
 from tests.plans.class_examples import example_classification
 from tests.plans.examples import example_plan
@@ -51,3 +57,22 @@ def test_a_run_without_a_model_says_so_whatever_its_task(tmp_path: Path) -> None
     write_pictures(tmp_path / "in", 1)
     with pytest.raises(InputError, match="has no checkpoint: train it first"):
         tasks.predict(tmp_path, tmp_path / "in", tmp_path / "out")
+
+
+def test_a_series_is_not_looked_for_among_pictures(tmp_path: Path) -> None:
+    source = example_classification().source
+    write_pictures(tmp_path / "in", 1)
+    names = Pseudonyms(b"s" * 32)
+    assert source.file_format == "picture"
+    assert len(class_candidates(source, tmp_path / "in", names, None, SILENT).cases) == 2
+    with pytest.raises(ConfigError, match="--series names a DICOM series; the model is for picture files"):
+        class_candidates(source, tmp_path / "in", names, "1.2.3", SILENT)
+
+
+def test_a_plan_for_another_modality_is_refused() -> None:
+    plan = example_classification()
+    image = ImageChoice(plan.source.name, "MR", plan.source.description, None)
+    choice = ClassChoice(Path(), (), plan.source.level, image, ClassLabels("folder"), {})
+    classified = Classified((), plan.classes, plan.holds, {}, ())
+    with pytest.raises(ConfigError, match="modality None, not MR"):
+        require_same_classification(plan, classified, choice)
