@@ -127,7 +127,9 @@ def first_steps(names: Sequence[str], stages: Stages, recipe: Recipe) -> dict[st
     thawed = [[name for name in part if name in able] for part in (new, *reversed(stages))]
     parts = [part for part in thawed if part]
     last = recipe.thawing * recipe.steps / max(1, len(parts) - 1)
-    return {name: round(number * last) for number, part in enumerate(parts) for name in part}
+    # What thaws with the end of the steps still learns in the last one.
+    starts = [min(round(number * last), recipe.steps - 1) for number in range(len(parts))]
+    return {name: start for start, part in zip(starts, parts, strict=True) for name in part}
 
 
 def _part(name: str) -> str:
