@@ -74,7 +74,7 @@ def _shapes(
 def _difference(
     module: torch.nn.Conv3d, shape: tuple[int, ...], dtype: torch.dtype, layout: torch.memory_format
 ) -> float:
-    """Return how far the weight gradient lies from that of float32, as a share; infinite: it is not finite."""
+    """Return by what share the weight's gradient differs from that in float32; infinite: no number."""
     generator = torch.Generator().manual_seed(0)
     flat = len(shape) == 4
     if layout != torch.contiguous_format:
