@@ -2,9 +2,7 @@
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from itertools import groupby
-from typing import TypeVar
 
 import torch
 
@@ -14,8 +12,6 @@ from lepton_monai.plans.recipe import Recipe
 
 NUMBERED = re.compile(r"(?:[^.\d]*\.)*?[^.]*\d[^.]*")
 """The beginning of a name up to its first part with a number: ``layer1``, ``_blocks.3``."""
-
-AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
 
 Stages = Sequence[Sequence[str]]
 """Names of parameters, from the first stage to the last."""
@@ -63,12 +59,6 @@ def all_but_last(network: torch.nn.Module, names: Collection[str] | None = None)
     every = [name for name, _ in network.named_parameters()]
     last = "of_" if isinstance(network, FusedClassifier) else f"{every[-1].rpartition('.')[0]}."
     return frozenset(name for name in (every if names is None else names) if not name.startswith(last))
-
-
-def measured_recipe(recipe: AnyRecipe, steps: int) -> AnyRecipe:
-    """Return what a clock measures of a recipe: a few steps, in which all stages learn that ever do."""
-    tuning = "all" if recipe.fine_tuning == "gradual" else recipe.fine_tuning
-    return replace(recipe, steps=steps, fine_tuning=tuning)  # type: ignore[type-var] # a dataclass of any task
 
 
 def rate_factors(stages: Stages, recipe: Recipe) -> dict[str, float]:
