@@ -23,7 +23,7 @@ CONVOLUTIONS = (
 
 
 def wrong_convolution(
-    network: torch.nn.Module, inputs: Inputs, dtype: torch.dtype, layout: torch.memory_format
+    network: torch.nn.Module, inputs: Inputs, dtype: torch.dtype, *, channels_last: bool
 ) -> str:
     """Return the name of a convolution whose weight gradient is wrong at a precision; empty: none is.
 
@@ -35,15 +35,15 @@ def wrong_convolution(
         Of one step.
     dtype
         To try, under autocast.
-    layout
-        Of the memory of images and kernels.
+    channels_last
+        How images and kernels lie in memory.
     """
     tried: set[object] = set()
     for name, module, shape in _shapes(network, inputs):
         like = (type(module), shape, module.weight.shape, module.stride, module.padding, module.groups)
         if like not in tried:
             tried.add(like)
-            if _difference(module, shape, dtype, layout) > MOST_DIFFERENCE:
+            if _difference(module, shape, dtype, channels_last=channels_last) > MOST_DIFFERENCE:
                 return name
     return ""
 
@@ -72,13 +72,13 @@ def _shapes(
 
 
 def _difference(
-    module: torch.nn.Conv3d, shape: tuple[int, ...], dtype: torch.dtype, layout: torch.memory_format
+    module: torch.nn.Conv3d, shape: tuple[int, ...], dtype: torch.dtype, *, channels_last: bool
 ) -> float:
     """Return by what share the weight's gradient differs from that in float32; infinite: no number."""
     generator = torch.Generator().manual_seed(0)
-    flat = len(shape) == 4
-    if layout != torch.contiguous_format:
-        layout = torch.channels_last if flat else torch.channels_last_3d
+    layout = torch.contiguous_format
+    if channels_last:
+        layout = torch.channels_last if len(shape) == 4 else torch.channels_last_3d
     image = torch.randn(shape, generator=generator).contiguous(memory_format=layout)
     weight = module.weight.detach().clone(memory_format=layout).requires_grad_()
     found = []

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 
+from lepton_monai.core.errors import ConfigError
 from lepton_monai.data.inputs import Sample
 from lepton_monai.networks.fusion import build_planned
 from lepton_monai.plans.classification import ClassificationPlan
@@ -108,3 +109,27 @@ def test_a_classifier_that_stops_early_has_time_for_its_looks() -> None:
     assert every < steps
     assert (steps + 200 * steps / every) * (pace - 0.0005) <= seconds + 1
     assert "training.precision" not in found.reasons
+
+
+class OffInBfloat16(torch.nn.Conv2d):
+    """Wrong under autocast, as one of oneDNN's convolutions is."""
+
+    def forward(self, input: torch.Tensor) -> torch.Tensor:  # noqa: A002 - torch's name
+        """Return twice the response where autocast is on."""
+        return super().forward(input) * (2.0 if torch.is_autocast_enabled("cpu") else 1.0)
+
+
+def test_a_precision_that_computes_wrongly_is_left_out_and_refused_where_it_was_given() -> None:
+    def begin(short: ClassificationPlan) -> tuple[Training, Source]:
+        layers = [OffInBfloat16(1, 2, 3), torch.nn.AdaptiveAvgPool2d(1), torch.nn.Flatten()]
+        network = torch.nn.Sequential(*layers)
+        return classification_training(short, CPU, network), images_of(_samples(4), short)
+
+    plan = example_classification()
+    pace = fastest(plan, [("float32", True), ("bfloat16", True)], begin, FEEDING, wanted=60.0)
+    assert pace.way == ("float32", True)
+    assert "bfloat16, channels last left out, 0 has wrong gradients in it" in pace.measured
+    alone = fastest(plan, [("bfloat16", False)], begin, FEEDING, wanted=60.0)
+    assert alone.way == ("float32", False)
+    with pytest.raises(ConfigError, match="is bfloat16, which computes wrongly on this machine"):
+        timed(alone, 60.0, {"training.steps": 10}, {}, {"training.precision": "bfloat16"})
