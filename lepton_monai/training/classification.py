@@ -1,12 +1,9 @@
-"""What is particular to the training of a classifier: its network, its loss, its images, its clock."""
+"""What is particular to the training of a classifier: its loss, its images, its norms."""
 
-import time
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
-from itertools import islice
 
-import numpy as np
 import torch
 
 from lepton_monai.core.errors import ConfigError
@@ -15,17 +12,9 @@ from lepton_monai.data.inputs import Sample
 from lepton_monai.inference.classifier import logits_of
 from lepton_monai.networks.fusion import build_planned
 from lepton_monai.plans.classification import ClassificationPlan
-from lepton_monai.plans.options import PlanOptions
-from lepton_monai.plans.plan import Precision, with_values
 from lepton_monai.training.loop import Feeding, Looking, Source, batches
-from lepton_monai.training.seeds import deterministic, seeded
-from lepton_monai.training.stages import all_but_last, measured_recipe
+from lepton_monai.training.stages import all_but_last
 from lepton_monai.training.training import Loss, Training
-
-MEASURED_STEPS = 4
-FEWEST_STEPS = 50
-LOOKS = 20
-"""At the validation side, where a plan has patience."""
 
 SETTLING_STEPS = 50
 """Batches that the norms' mean and variance are taken over at the end."""
@@ -173,83 +162,3 @@ def settle_norms(training: Training, source: Source, feeding: Feeding) -> None:
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum
         norm.eval()
-
-
-def with_clock(
-    plan: ClassificationPlan,
-    samples: Sequence[Sample],
-    feeding: Feeding,
-    options: PlanOptions,
-    seconds_left: float,
-    looked_at: int = 0,
-) -> ClassificationPlan:
-    """Measure a step in every precision that the user hasn't fixed, and freeze how many there are time for.
-
-    Parameters
-    ----------
-    plan
-        With everything that needs no clock.
-    samples
-        Of the training.
-    feeding
-        Where and how it will be trained.
-    options
-        What the user fixed.
-    seconds_left
-        For the training.
-    looked_at
-        Validation samples; where the plan has patience, a look at one takes no longer than training on one.
-    """
-    began, given = time.perf_counter(), options.given
-    seconds: dict[str, tuple[float, ClassificationPlan]] = {}
-    for precision, channels_last in _ways(plan, options, feeding.device):
-        way = with_values(plan, {"training.precision": precision, "training.channels_last": channels_last})
-        name = f"{precision}{', channels last' if channels_last else ''}"
-        seconds[name] = (_seconds_a_step(way, samples, feeding), way)
-    step_seconds, plan = min(seconds.values(), key=lambda one: one[0])
-    left = seconds_left - (time.perf_counter() - began)
-    steps = given.get("training.steps", max(FEWEST_STEPS, int(left / step_seconds) - SETTLING_STEPS // 3))
-    every = given.get("training.validate_every", max(1, steps // LOOKS))
-    if plan.training.patience and "training.steps" not in given:
-        steps = max(FEWEST_STEPS, int(steps / (1 + looked_at / plan.training.batch_size / every)))
-    follows = {
-        "training.steps": steps,
-        "training.validate_every": every,
-        "training.warm_up_steps": min(plan.training.warm_up_steps, steps // 10 + 1),
-        "training.average_decay": min(plan.training.average_decay, 1.0 - 10.0 / (steps + 10)),
-    }
-    measured = ", ".join(f"{name} {value:.3f} s" for name, (value, _) in seconds.items())
-    reasons = {
-        "training.steps": f"{left:.0f} s at {step_seconds:.3f} s a step, measured on this machine",
-        "training.precision": f"the fastest step: {measured}",
-    }
-    chosen = {name: why for name, why in reasons.items() if name not in given}
-    plan = with_values(plan, follows | {name: given[name] for name in follows if name in given})
-    return replace(plan, reasons=plan.reasons | chosen)
-
-
-def _ways(
-    plan: ClassificationPlan, options: PlanOptions, device: torch.device
-) -> list[tuple[Precision, bool]]:
-    if {"training.precision", "training.channels_last"} & set(options.given):
-        return [(plan.training.precision, plan.training.channels_last)]
-    if device.type == "cuda":
-        half: Precision = "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
-        return [(half, False), (half, True)]
-    if device.type == "cpu":
-        return [("float32", False), ("float32", True), ("bfloat16", True)]
-    return [("float32", False)]
-
-
-def _seconds_a_step(plan: ClassificationPlan, samples: Sequence[Sample], feeding: Feeding) -> float:
-    """Measure whole steps, images included; the first is left out."""
-    short = replace(plan, training=measured_recipe(plan.training, MEASURED_STEPS + 1))
-    with deterministic(plan.training.threads), seeded(plan.training.seed):
-        network = build_planned(plan)
-        training = classification_training(short, feeding.device, network, all_but_last(network))
-        times = [time.perf_counter()]
-        source = images_of(samples, short)
-        for inputs, label in islice(batches(source, replace(feeding, workers=0)), MEASURED_STEPS + 1):
-            training.advance(inputs, label)
-            times.append(time.perf_counter())
-    return float(np.min(np.diff(times)[1:]))

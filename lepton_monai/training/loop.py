@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from lepton_monai.core.errors import InputError, StoppedError
 from lepton_monai.data.batch import Inputs, changed
 from lepton_monai.data.sampler import Share
-from lepton_monai.training.ranks import any_rank
+from lepton_monai.training.ranks import any_rank, shared_by_first
 from lepton_monai.training.training import Training, learning_rate
 
 LOG_EVERY = 50
@@ -176,7 +176,8 @@ def _look(training: Training, looking: Looking | None) -> bool:
     is_last = training.step == training.plan.training.steps
     if looking is None or (training.step % looking.every and not is_last):
         return False
-    loss = looking.loss(training.average)
+    # The norms' figures are each rank's own: the first one's loss says for all when it is enough.
+    loss = shared_by_first(looking.loss(training.average))
     if not np.isfinite(loss):
         message = f"The loss on the validation samples is {loss} after step {training.step}."
         raise InputError(message)

@@ -2,9 +2,7 @@
 
 import re
 from collections.abc import Collection, Sequence
-from dataclasses import replace
 from itertools import groupby
-from typing import TypeVar
 
 import torch
 
@@ -14,8 +12,6 @@ from lepton_monai.plans.recipe import Recipe
 
 NUMBERED = re.compile(r"(?:[^.\d]*\.)*?[^.]*\d[^.]*")
 """The beginning of a name up to its first part with a number: ``layer1``, ``_blocks.3``."""
-
-AnyRecipe = TypeVar("AnyRecipe", bound=Recipe)
 
 Stages = Sequence[Sequence[str]]
 """Names of parameters, from the first stage to the last."""
@@ -63,12 +59,6 @@ def all_but_last(network: torch.nn.Module, names: Collection[str] | None = None)
     every = [name for name, _ in network.named_parameters()]
     last = "of_" if isinstance(network, FusedClassifier) else f"{every[-1].rpartition('.')[0]}."
     return frozenset(name for name in (every if names is None else names) if not name.startswith(last))
-
-
-def measured_recipe(recipe: AnyRecipe, steps: int) -> AnyRecipe:
-    """Return what a clock measures of a recipe: a few steps, in which all stages learn that ever do."""
-    tuning = "all" if recipe.fine_tuning == "gradual" else recipe.fine_tuning
-    return replace(recipe, steps=steps, fine_tuning=tuning)  # type: ignore[type-var] # a dataclass of any task
 
 
 def rate_factors(stages: Stages, recipe: Recipe) -> dict[str, float]:
@@ -127,7 +117,9 @@ def first_steps(names: Sequence[str], stages: Stages, recipe: Recipe) -> dict[st
     thawed = [[name for name in part if name in able] for part in (new, *reversed(stages))]
     parts = [part for part in thawed if part]
     last = recipe.thawing * recipe.steps / max(1, len(parts) - 1)
-    return {name: round(number * last) for number, part in enumerate(parts) for name in part}
+    # What thaws with the end of the steps still learns in the last one.
+    starts = [min(round(number * last), recipe.steps - 1) for number in range(len(parts))]
+    return {name: start for start, part in zip(starts, parts, strict=True) for name in part}
 
 
 def _part(name: str) -> str:

@@ -191,7 +191,7 @@ class Training:
         self._thaw()
         self.losses = [float(one) for one in values["losses"]]
         self.log = [(int(step), float(loss), float(rate)) for step, loss, rate in values["log"]]
-        self.looks = [(int(step), float(loss)) for step, loss in values["looks"]]
+        self.looks = [(int(step), float(loss)) for step, loss in values.get("looks", [])]
         self.best = _under(tensors, "best.")
 
     def _thaw(self) -> None:

@@ -43,6 +43,15 @@ class ReadSide:
     digests: dict[str, str]
     findings: list[tuple[str, Finding]]
 
+    def without_studies(self, studies: Container[str]) -> "ReadSide":
+        """Return the side without the samples of some studies: of a study all is known, or nothing is."""
+        left = {one.case for one in self.samples if one.study in studies}
+        return ReadSide(
+            [one for one in self.samples if one.case not in left],
+            {name: digest for name, digest in self.digests.items() if name not in left},
+            [*self.findings, *((name, TWIN) for name in sorted(left))],
+        )
+
 
 def read_sources(
     cases: Sequence[Case],
@@ -131,10 +140,11 @@ def read_side(
     trained: frozenset[str] = frozenset(),
 ) -> ReadSide:
     """Read cases and bring them to the network's size; an image of `trained` is left out, and named."""
-    side = ReadSide([], {}, [])
+    side, known = ReadSide([], {}, []), set[str]()
     for case, source in read_sources(cases, choice, side.findings, progress, "preparing cases"):
         if source.digest in trained:
             side.findings.append((case.pseudonym, TWIN))
+            known.add(case.study)
             continue
         side.digests[case.pseudonym] = source.digest
         target = classified.targets.get(case.pseudonym)
@@ -142,4 +152,4 @@ def read_side(
         side.findings.extend((case.pseudonym, one) for one in remarks(row, plan.clinical))
         values = encoded(row, plan.clinical)
         side.samples.extend(samples_of(case, source, plan.input, choice.level, target, values))
-    return side
+    return side.without_studies(known - {""})

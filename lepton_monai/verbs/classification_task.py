@@ -25,13 +25,13 @@ from lepton_monai.plans.classification import (
     read_classification,
 )
 from lepton_monai.plans.run import Run
+from lepton_monai.training.class_pace import with_clock
 from lepton_monai.training.class_planner import draft_classification
 from lepton_monai.training.classification import (
     classification_training,
     images_of,
     looking_at,
     settle_norms,
-    with_clock,
 )
 from lepton_monai.training.devices import machine_of
 from lepton_monai.training.seeds import deterministic

@@ -194,14 +194,21 @@ def evaluate_classified(
     require_same_classification(plan, classified, choice)
     scores: list[Score] = []
     findings: list[tuple[str, Finding]] = []
+    known = set[str]()
     for case, source in read_sources(cases, choice, findings, progress, "classifying"):
         if source.digest in trained:
             message = "The image was trained on, under whatever name."
             findings.append((case.pseudonym, Finding("training_data_in_test", message)))
+            known.add(case.study)
             continue
         row = classified.clinical.get(case.pseudonym)
         findings += [(case.pseudonym, one) for one in remarks(row, plan.clinical)]
         scores += model.score(case, source, classified.targets.get(case.pseudonym), row)
+    known.discard("")
+    left = {one.case for one in scores if one.study in known}
+    message = "Another image of its study was trained on, under whatever name."
+    findings += [(name, Finding("training_data_in_test", message)) for name in sorted(left)]
+    scores = [one for one in scores if one.case not in left]
     if not scores:
         reasons = "; ".join(f"{name}: {finding.sentence()}" for name, finding in findings)
         message = f"No case can be evaluated: {reasons}"

