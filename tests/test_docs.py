@@ -4,10 +4,17 @@ import re
 from pathlib import Path
 from runpy import run_path
 
+import click
+import pytest
+
+from lepton_monai.cli.main import lepton
+from lepton_monai.config.classification import ClassificationConfig
+from lepton_monai.config.load import AnyConfig, load_task
 from lepton_monai.config.schema import Config
 from lepton_monai.core.findings import RULES
 
 ROOT = Path(__file__).parent.parent
+GUIDES: dict[str, type[AnyConfig]] = {"USE.md": Config, "CLASSIFICATION.md": ClassificationConfig}
 
 
 def test_every_finding_is_in_the_table_and_no_other() -> None:
@@ -21,10 +28,34 @@ def test_every_finding_is_in_the_table_and_no_other() -> None:
     assert named == set(RULES)
 
 
-def test_every_section_of_the_config_is_described() -> None:
-    text = (ROOT / "docs" / "USE.md").read_text(encoding="utf-8")
-    for section in Config.model_fields:
+@pytest.mark.parametrize("name", GUIDES)
+def test_every_section_of_a_config_is_described(name: str) -> None:
+    text = _guide(name)
+    for section in GUIDES[name].model_fields:
         assert f"`{section}" in text, section
+
+
+@pytest.mark.parametrize("name", GUIDES)
+def test_the_configs_of_a_guide_are_valid(name: str, tmp_path: Path) -> None:
+    configs = re.findall(r"```yaml\n(task: .*?)```", _guide(name), re.DOTALL)
+    assert configs
+    for config in configs:
+        path = tmp_path / "task.yaml"
+        path.write_text(config, encoding="utf-8")
+        assert isinstance(load_task(path), GUIDES[name])
+
+
+def test_every_option_of_every_verb_is_described() -> None:
+    text = "".join(_guide(name) for name in GUIDES)
+    options = {
+        option
+        for verb in lepton.commands.values()
+        for one in verb.params
+        if isinstance(one, click.Option)
+        for option in one.opts
+        if option.startswith("--")
+    }
+    assert sorted(option for option in options if not re.search(rf"`[^`\n]*{option}\b", text)) == []
 
 
 def test_the_plans_are_what_the_planner_says_today() -> None:
@@ -37,3 +68,7 @@ def test_no_link_of_a_document_is_broken() -> None:
         for target in re.findall(r"\]\(([^)#]+)\)", document.read_text(encoding="utf-8")):
             if not target.startswith("http"):
                 assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def _guide(name: str) -> str:
+    return (ROOT / "docs" / name).read_text(encoding="utf-8")
