@@ -3,6 +3,7 @@
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 
 import torch
 
@@ -88,7 +89,7 @@ def settle_norms(training: Training, source: Source, feeding: Feeding) -> None:
     """Take the mean and variance of the batch norms anew, of the averaged weights.
 
     The running figures are those of the network in training, and of its last hundreds of steps; frozen
-    norms keep theirs. The batches are the training's last ones.
+    norms keep theirs. The batches are the last that were trained on, also of a training that ended early.
 
     Notes
     -----
@@ -107,9 +108,10 @@ def settle_norms(training: Training, source: Source, feeding: Feeding) -> None:
         norm.reset_running_stats()
         norm.momentum = None  # the plain mean over all batches
         norm.train()
-    first = max(0, training.plan.training.steps - SETTLING_STEPS)
+    first = max(0, training.step - SETTLING_STEPS)
     with torch.no_grad():
-        for inputs, _ in batches(source, replace(feeding, workers=0), first):
+        left = batches(source, replace(feeding, workers=0), first)
+        for inputs, _ in islice(left, training.step - first):
             training.average(inputs)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

@@ -43,22 +43,29 @@ def _samples(count: int) -> list[Sample]:
     ]
 
 
-def test_settled_norms_hold_the_mean_of_what_the_averaged_network_sees() -> None:
-    plan = example_classification(batch_size=4, steps=6)
+@pytest.mark.parametrize(
+    ("done", "first"), [(60, 10), (53, 3), (6, 0)], ids=["at the end", "early", "very early"]
+)
+def test_settled_norms_hold_the_mean_of_what_the_averaged_network_sees_in_the_last_batches(
+    done: int, first: int
+) -> None:
+    plan = example_classification(batch_size=4, steps=60)
     source, feeding = images_of(_samples(8), plan), Feeding(CPU)
     with seeded(0):
         training = classification_training(plan, CPU)
+    training.step = done  # as after so many: the weights don't matter here
     settle_norms(training, source, feeding)
     average = training.average
     assert not any(module.training for module in average.modules())
-    first = next(one for one in average.modules() if isinstance(one, torch.nn.BatchNorm2d))
+    norm = next(one for one in average.modules() if isinstance(one, torch.nn.BatchNorm2d))
     dataset = source.samples(Share())
-    images = torch.stack([image_of(dataset[at][0]) for at in range(24)])
+    images = torch.stack([image_of(dataset[at][0]) for at in range(4 * first, 4 * done)])
     with torch.no_grad():
         seen = average.conv1(images)  # type: ignore[operator] # a module
-    assert first.running_mean is not None
-    torch.testing.assert_close(first.running_mean, seen.mean(dim=(0, 2, 3)), rtol=1e-4, atol=1e-5)
-    assert first.momentum == 0.1
+    assert norm.running_mean is not None
+    torch.testing.assert_close(norm.running_mean, seen.mean(dim=(0, 2, 3)), rtol=1e-5, atol=1e-6)
+    assert int(norm.num_batches_tracked) == done - first
+    assert norm.momentum == 0.1
 
 
 def test_frozen_norms_stay_as_they_came() -> None:
