@@ -1,8 +1,9 @@
-"""What is particular to the training of a classifier: its loss, its images, its norms."""
+"""What is particular to the training of a classifier: its images, its looks at validation, its norms."""
 
 from collections.abc import Collection, Sequence
 from dataclasses import replace
 from functools import partial
+from itertools import islice
 
 import torch
 
@@ -12,9 +13,10 @@ from lepton_monai.data.inputs import Sample
 from lepton_monai.inference.classifier import logits_of
 from lepton_monai.networks.fusion import build_planned
 from lepton_monai.plans.classification import ClassificationPlan
+from lepton_monai.training.class_losses import loss_of, over_heads
 from lepton_monai.training.loop import Feeding, Looking, Source, batches
 from lepton_monai.training.stages import all_but_last
-from lepton_monai.training.training import Loss, Training
+from lepton_monai.training.training import Training
 
 SETTLING_STEPS = 50
 """Batches that the norms' mean and variance are taken over at the end."""
@@ -44,55 +46,6 @@ def classification_training(
         network = build_planned(plan)
     loss = partial(over_heads, loss_of(plan, device))
     return Training(plan, device, network, loss, all_but_last(network, pretrained))
-
-
-def loss_of(plan: ClassificationPlan, device: torch.device) -> Loss:
-    """Return the loss that a plan wants, of logits and shares of classes on a device."""
-    weights = torch.tensor(plan.training.class_weights, device=device)
-    return partial(LOSSES[plan.holds], weights=weights, smoothing=plan.training.label_smoothing)
-
-
-def over_heads(
-    loss: Loss, outputs: torch.Tensor | Sequence[torch.Tensor], target: torch.Tensor
-) -> torch.Tensor:
-    """Return the loss of logits; of several heads' the mean."""
-    heads = (outputs,) if isinstance(outputs, torch.Tensor) else outputs
-    return torch.stack([loss(one, target) for one in heads]).mean()
-
-
-def class_loss(
-    logits: torch.Tensor, target: torch.Tensor, *, weights: torch.Tensor, smoothing: float
-) -> torch.Tensor:
-    """Return the weighted cross-entropy of logits with shares of classes ``(n, classes)``."""
-    return torch.nn.functional.cross_entropy(
-        logits.float(), target, weight=weights, label_smoothing=smoothing
-    )
-
-
-def label_loss(
-    logits: torch.Tensor, target: torch.Tensor, *, weights: torch.Tensor, smoothing: float
-) -> torch.Tensor:
-    """Return the binary cross-entropy of logits with labels ``(n, labels)``, the mean over those known.
-
-    Parameters
-    ----------
-    target
-        0 to 1; NaN is unknown and counts nothing.
-    weights
-        Of a positive against a negative, ``(labels,)``.
-    smoothing
-        What of a label is spread over yes and no.
-    """
-    known = ~target.isnan()
-    smooth = target.nan_to_num() * (1.0 - smoothing) + smoothing / 2
-    each = torch.nn.functional.binary_cross_entropy_with_logits(
-        logits.float(), smooth, pos_weight=weights, reduction="none"
-    )
-    return (each * known).sum() / known.sum().clamp(min=1)
-
-
-LOSSES = {"one": class_loss, "any": label_loss}
-"""By how many of the classes hold."""
 
 
 def images_of(samples: Sequence[Sample], plan: ClassificationPlan) -> Source:
@@ -136,7 +89,7 @@ def settle_norms(training: Training, source: Source, feeding: Feeding) -> None:
     """Take the mean and variance of the batch norms anew, of the averaged weights.
 
     The running figures are those of the network in training, and of its last hundreds of steps; frozen
-    norms keep theirs. The batches are the training's last ones.
+    norms keep theirs. The batches are the last that were trained on, also of a training that ended early.
 
     Notes
     -----
@@ -155,9 +108,10 @@ def settle_norms(training: Training, source: Source, feeding: Feeding) -> None:
         norm.reset_running_stats()
         norm.momentum = None  # the plain mean over all batches
         norm.train()
-    first = max(0, training.plan.training.steps - SETTLING_STEPS)
+    first = max(0, training.step - SETTLING_STEPS)
     with torch.no_grad():
-        for inputs, _ in batches(source, replace(feeding, workers=0), first):
+        left = batches(source, replace(feeding, workers=0), first)
+        for inputs, _ in islice(left, training.step - first):
             training.average(inputs)
     for norm, momentum in zip(norms, momenta, strict=True):
         norm.momentum = momentum

@@ -76,7 +76,9 @@ def ways_of(recipe: Recipe, given: Mapping[str, Any], device: torch.device) -> l
         half: Precision = "bfloat16" if torch.cuda.is_bf16_supported() else "float16"
         return list(product([half], (False, True)))
     if device.type == "cpu":
-        # Which of the four is fastest depends on the processor and on the network: any of them can be.
+        # Measured on one core with bfloat16: a DynUNet is fastest in it with channels first, a ResNet with
+        # channels last, EfficientNet-Lite0 in float32 with channels last; without bfloat16 the first two
+        # are so in float32 with channels first.
         precisions: tuple[Precision, ...] = ("float32", "bfloat16")
         return list(product(precisions, (False, True)))
     return [("float32", False)]

@@ -2,7 +2,6 @@
 
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 
 import numpy as np
 import pytest
@@ -17,10 +16,8 @@ from lepton_monai.inference.classifier import heads_of
 from lepton_monai.labels.clinical import ClinicalColumns, ClinicalRow
 from lepton_monai.plans.classification import ClassificationPlan
 from lepton_monai.training.classification import (
-    class_loss,
     classification_training,
     images_of,
-    over_heads,
     settle_norms,
 )
 from lepton_monai.training.clinical_planner import plan_clinical
@@ -110,13 +107,3 @@ def test_a_patient_of_whom_nothing_is_known_is_predicted_from_the_image(
     both, image, _ = (compared_figures(one, keys)["auroc"].mean for one in _judged(network, samples, plan))
     print(f"values missing: AUROC of both {both:.3f}, of the image alone {image:.3f}")
     assert both > image - 0.05
-
-
-def test_the_loss_of_several_heads_is_the_mean_of_theirs() -> None:
-    target = torch.tensor([[1.0, 0.0], [0.0, 1.0]])
-    heads = tuple(torch.tensor([[1.0, 0.0], [at, 2.0]]) for at in (0.0, 1.0, 2.0))
-    weights = torch.ones(2)
-    loss = partial(class_loss, weights=weights, smoothing=0.1)
-    each = [float(loss(one, target)) for one in heads]
-    found = over_heads(loss, heads, target)
-    assert float(found) == pytest.approx(sum(each) / 3, rel=1e-6)
