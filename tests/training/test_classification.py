@@ -64,6 +64,7 @@ def test_settled_norms_hold_the_mean_of_what_the_averaged_network_sees_in_the_la
         seen = average.conv1(images)  # type: ignore[operator] # a module
     assert norm.running_mean is not None
     torch.testing.assert_close(norm.running_mean, seen.mean(dim=(0, 2, 3)), rtol=1e-5, atol=1e-6)
+    assert norm.num_batches_tracked is not None
     assert int(norm.num_batches_tracked) == done - first
     assert norm.momentum == 0.1
 
