@@ -40,7 +40,7 @@ class Decision:
     ece_before, ece_after
         Expected calibration error on them; NaN is kept as null.
     at_limit
-        The temperature lies at the end of what is tried: too few or too easy cases.
+        No temperature could be found, and it is 1; or it lies at the upper end of what is tried.
     """
 
     temperature: float = 1.0
