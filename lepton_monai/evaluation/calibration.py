@@ -95,8 +95,26 @@ def probabilities(logits: Scores, temperature: float = 1.0) -> Scores:
 
     No temperature changes which class is decided for.
     """
+    return np.asarray(special.expit(log_odds(logits, temperature)))
+
+
+def log_odds(logits: Scores, temperature: float = 1.0) -> Scores:
+    """Return the log-odds of class 1, or of each class against all others, in the shape of the logits.
+
+    Their sigmoid is the probability. Where that is 1 for many, they still tell who is likelier.
+    """
     scaled = logits / temperature
-    return np.asarray(special.expit(scaled) if logits.ndim == 1 else special.softmax(scaled, axis=1))
+    if logits.ndim == 1:
+        return scaled
+    classes = range(logits.shape[1])
+    others = [special.logsumexp(np.delete(scaled, one, axis=1), axis=1) for one in classes]
+    return np.asarray(scaled - np.stack(others, axis=1))
+
+
+def mean_log_odds(each: Scores) -> Scores:
+    """Return the log-odds of the mean of probabilities, whose log-odds lie along the first axis."""
+    sides = (special.logsumexp(special.log_expit(one), axis=0) for one in (each, -each))
+    return np.asarray(np.subtract(*sides))
 
 
 def _nll(logits: Scores, labels: Labels) -> float:

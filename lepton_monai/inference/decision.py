@@ -8,11 +8,12 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import ConfigDict, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
+from scipy import special
 
 from lepton_monai.cases.classes import Holds
 from lepton_monai.core.errors import InputError
 from lepton_monai.core.files import write_json
-from lepton_monai.evaluation.calibration import fit_temperature, probabilities
+from lepton_monai.evaluation.calibration import fit_temperature, log_odds, probabilities
 from lepton_monai.evaluation.classes import Labels
 from lepton_monai.evaluation.operating import best_threshold
 from lepton_monai.labels.tables import Target
@@ -116,12 +117,38 @@ def choose_decisions(logits: Logits, targets: Sequence[Target], holds: Holds) ->
     )
 
 
-def calibrated(logits: Logits, temperatures: Sequence[float], holds: Holds) -> Logits:
-    """Return the probabilities ``(n, classes)`` of logits, with one temperature for all or one a label."""
+def calibrated(logits: Logits, decisions: Sequence[Decision], holds: Holds) -> Logits:
+    """Return the honest log-odds ``(n, classes)`` of logits, by one decision for all or one a label."""
     if holds == "one":
-        return probabilities(logits, temperatures[0])
-    columns = [probabilities(logits[:, at], one) for at, one in enumerate(temperatures)]
+        return log_odds(logits, decisions[0].temperature)
+    columns = [log_odds(logits[:, at], one.temperature) for at, one in enumerate(decisions)]
     return np.stack(columns, axis=1)
+
+
+def mean_thresholds(members: Sequence[Sequence[Decision]]) -> tuple[float, ...]:
+    """Return what decides where the probabilities of several networks are averaged."""
+    each = [[one.threshold for one in decisions] for decisions in members]
+    return tuple(np.mean(each, axis=0).tolist())
+
+
+def decided(honest: Logits, members: Sequence[Sequence[Decision]], holds: Holds) -> NDArray[np.bool_]:
+    """Decide which classes hold.
+
+    Parameters
+    ----------
+    honest
+        Log-odds ``(n, classes)`` of the mean of the members' probabilities.
+    members
+        The decisions of each.
+    holds
+        Of exactly one class the row is True, or of any label.
+    """
+    if holds == "any":
+        return np.asarray(special.expit(honest) >= mean_thresholds(members))
+    if honest.shape[1] > 2:
+        return np.asarray(honest.argmax(axis=1)[:, None] == np.arange(honest.shape[1]))
+    second = special.expit(honest[:, 1]) >= mean_thresholds(members)[0]
+    return np.stack([~second, second], axis=1)
 
 
 def _chosen(logits: Logits, labels: Labels) -> Decision:
