@@ -203,7 +203,7 @@ def _read_of(*sides: ReadSide) -> dict[str, list[str]]:
 
 def _shares_of(samples: Sequence[Sample]) -> tuple[float, ...]:
     targets = np.stack([one.target for one in samples if one.target is not None])
-    return tuple(np.nanmean(targets, axis=0, dtype=np.float64).tolist())
+    return tuple(np.asarray(np.nanmean(targets, axis=0, dtype=np.float64)).tolist())
 
 
 def _decided(

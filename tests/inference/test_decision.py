@@ -81,17 +81,18 @@ def _learnt(
     def closure() -> torch.Tensor:
         optimizer.zero_grad()
         found = loss(inputs @ coefficients)
-        found.backward()  # type: ignore[no-untyped-call] # torch says no types
+        found.backward()
         return found
 
-    optimizer.step(closure)  # type: ignore[arg-type] # a tensor is what it takes
+    optimizer.step(closure)
     return coefficients.detach()
 
 
 @pytest.mark.parametrize("how", ["class weights", "balanced sampling", "label weights"])
 def test_what_a_rare_class_weighed_in_training_is_not_in_its_probability(how: str) -> None:
     inputs, labels = _patients(20_000, seed=0)
-    shares = (1 - float(labels.double().mean()), float(labels.double().mean()))
+    rare = float(labels.double().mean())
+    shares: tuple[float, ...] = (1 - rare, rare)
     holds: Holds = "any" if how == "label weights" else "one"
     plan = example_classification().training
     if how == "class weights":
