@@ -32,6 +32,9 @@ Holds = Literal["one", "any"]
 
 FileFormat = Literal["dicom", "nifti", "picture"]
 
+MOST_CLASSES = 50
+"""That are taken as they are found; more are names or ids, that no plan and no message may hold."""
+
 Said = TypeVar("Said")
 
 
@@ -159,7 +162,7 @@ def collect_classified(
     Raises
     ------
     InputError
-        Nothing there makes a case, or there are fewer than two classes.
+        Nothing there makes a case, or there are fewer than two classes, or far too many.
     ConfigError
         A table can't be read.
     """
@@ -180,7 +183,7 @@ def collect_classified(
         named = _said(cases, _naming(choice), findings)
         if choice.level == "study":
             named = _without_contradictions(cases, named, findings)
-        classes, holds = choice.label.classes or tuple(sorted(set(named.values()))), "one"
+        classes, holds = choice.label.classes or _found_classes(named, choice.label), "one"
         _require_two(classes, named, choice.root)
         one_hot = np.eye(len(classes), dtype=np.float32)
         targets = {case: one_hot[classes.index(name)] for case, name in named.items()}
@@ -218,6 +221,19 @@ def _without_contradictions(
             message = f"The series of its study say {' and '.join(sorted(said[case.study]))}."
             findings.append((case.pseudonym, Finding("class_ambiguous", message)))
     return {case.pseudonym: named[case.pseudonym] for case in used if len(said[case.study]) == 1}
+
+
+def _found_classes(named: Mapping[str, str], label: ClassLabels) -> tuple[str, ...]:
+    found = tuple(sorted(set(named.values())))
+    if len(found) > MOST_CLASSES:
+        where = {"table": f"The column `{label.column}`", "tag": f"The tag {label.keyword}"}
+        message = (
+            f"{where.get(label.source, 'The names of the subfolders')} would make {len(found)} classes of "
+            f"{len(named)} cases; without a list (data.labels.classes) at most {MOST_CLASSES} are taken. "
+            "Are they names or ids?"
+        )
+        raise InputError(message)
+    return found
 
 
 def _require_two(classes: Sequence[str], named: Mapping[str, str], root: Path) -> None:

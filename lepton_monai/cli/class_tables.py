@@ -9,6 +9,7 @@ from lepton_monai.core.errors import PartlyDoneError
 
 if TYPE_CHECKING:  # each verb's own command imports it; the others shall not pay for it
     from lepton_monai.evaluation.classification import ClassFigures
+    from lepton_monai.inference.decision import Decision
     from lepton_monai.plans.classification import ClassificationPlan
     from lepton_monai.verbs.check_classifier import ClassCheckReport
     from lepton_monai.verbs.compare_classifiers import ClassComparison
@@ -110,9 +111,20 @@ def _decisions_text(done: "TrainReport[ClassificationPlan, ClassEvaluation]") ->
         threshold = f", the threshold {one.threshold:.2f}" if several or len(done.plan.classes) == 2 else ""
         lines.append(
             f"{name + ': t' if several else 'T'}he temperature is {one.temperature:.2f}{threshold}, "
-            f"chosen on the {one.n} validation samples."
+            f"chosen on the {one.n} validation samples.{_limit_text(one)}"
         )
     return "\n".join(lines)
+
+
+def _limit_text(one: "Decision") -> str:
+    if not one.at_limit:
+        return ""
+    if one.temperature == 1.0:
+        return (
+            " They are too few or too easy to tell apart to say how sure the network may be: its own "
+            "confidence stays."
+        )
+    return " It is the highest that is tried: the network hardly tells them apart."
 
 
 def train_document(done: "TrainReport[ClassificationPlan, ClassEvaluation]") -> dict[str, Any]:

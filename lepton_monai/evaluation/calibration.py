@@ -6,10 +6,10 @@ import numpy as np
 from scipy import optimize, special
 
 from lepton_monai.core.errors import InputError
-from lepton_monai.evaluation.classes import Labels, Scores, expected_calibration_error
+from lepton_monai.evaluation.classes import Labels, Scores, decide, expected_calibration_error
 
 LIMITS = (0.05, 20.0)
-"""Of a temperature. Logits that separate the classes without error would ask for 0, useless ones for
+"""Of what is tried. Logits that separate the classes without error would ask for 0, useless ones for
 infinity; networks need 1 to 4 (Guo et al. 2017, section 5)."""
 
 
@@ -21,6 +21,7 @@ class Calibration:
     ----------
     temperature
         Divide logits by it. Above 1 the network was too sure of itself.
+        1 where the best would be none at all (see `fit_temperature`).
     nll_before, nll_after
         Mean negative log likelihood.
     ece_before, ece_after
@@ -28,7 +29,8 @@ class Calibration:
     n
         Number of cases.
     at_limit
-        The temperature would lie outside `LIMITS`: the cases are too few or too easy to tell.
+        The best temperature would lie outside `LIMITS`, or one class alone is there: the cases are too few,
+        too easy or too hard to tell.
     """
 
     temperature: float
@@ -59,6 +61,10 @@ def fit_temperature(logits: Scores, labels: Labels) -> Calibration:
     -----
     Guo et al., On Calibration of Modern Neural Networks, ICML 2017. The likelihood has one optimum, for
     it is concave in 1 / T.
+
+    Cases that the logits tell apart without error, and cases of one class, say nothing of how sure a
+    network may be: their likelihood rises until every probability is 0 or 1. The network's own confidence
+    stays then, T = 1, for a small sample without an error is no proof that there will be none.
     """
     if not len(labels) or not np.isfinite(logits).all():
         message = f"A temperature needs finite logits of at least one case; there are {len(labels)} cases."
@@ -70,7 +76,9 @@ def fit_temperature(logits: Scores, labels: Labels) -> Calibration:
         method="bounded",
         options={"xatol": 1e-6},
     )
-    temperature = float(np.exp(found.x))
+    without_error = bool((decide(probabilities(logits)) == labels).all())
+    is_open = without_error or len(np.unique(labels)) == 1 or found.x - low < 1e-3
+    temperature = 1.0 if is_open else float(np.exp(found.x))
     return Calibration(
         temperature=temperature,
         nll_before=_nll(logits, labels),
@@ -78,7 +86,7 @@ def fit_temperature(logits: Scores, labels: Labels) -> Calibration:
         ece_before=expected_calibration_error(probabilities(logits), labels),
         ece_after=expected_calibration_error(probabilities(logits, temperature), labels),
         n=len(labels),
-        at_limit=bool(min(found.x - low, high - found.x) < 1e-3),
+        at_limit=bool(is_open or high - found.x < 1e-3),
     )
 
 
@@ -87,8 +95,26 @@ def probabilities(logits: Scores, temperature: float = 1.0) -> Scores:
 
     No temperature changes which class is decided for.
     """
+    return np.asarray(special.expit(log_odds(logits, temperature)))
+
+
+def log_odds(logits: Scores, temperature: float = 1.0) -> Scores:
+    """Return the log-odds of class 1, or of each class against all others, in the shape of the logits.
+
+    Their sigmoid is the probability. Where that is 1 for many, they still tell who is likelier.
+    """
     scaled = logits / temperature
-    return np.asarray(special.expit(scaled) if logits.ndim == 1 else special.softmax(scaled, axis=1))
+    if logits.ndim == 1:
+        return scaled
+    classes = range(logits.shape[1])
+    others = [special.logsumexp(np.delete(scaled, one, axis=1), axis=1) for one in classes]
+    return np.asarray(scaled - np.stack(others, axis=1))
+
+
+def mean_log_odds(each: Scores) -> Scores:
+    """Return the log-odds of the mean of probabilities, whose log-odds lie along the first axis."""
+    sides = (special.logsumexp(special.log_expit(one), axis=0) for one in (each, -each))
+    return np.asarray(np.subtract(*sides))
 
 
 def _nll(logits: Scores, labels: Labels) -> float:

@@ -21,7 +21,14 @@ ECE_BINS = 15
 """Of equal width: Guo et al., On Calibration of Modern Neural Networks, ICML 2017."""
 
 
-def metrics_of(classes: int, threshold: float = 0.5) -> dict[str, Metric]:
+RANKING = frozenset({"auroc", "auprc", "sensitivity_at_95_specificity"})
+"""Figures of the order of the scores alone."""
+
+DECIDING = frozenset({"accuracy", "balanced_accuracy", "f1", "sensitivity", "specificity"})
+"""Figures of decisions alone, whose scores may be 1 for what is decided for and 0 for the rest."""
+
+
+def metrics_of(classes: int) -> dict[str, Metric]:
     """Return the figures that suit a number of classes, by name.
 
     Parameters
@@ -29,13 +36,11 @@ def metrics_of(classes: int, threshold: float = 0.5) -> dict[str, Metric]:
     classes
         2: scores ``(n,)``. More: probabilities ``(n, c)``, and `auroc` and `auprc` are the mean over
         classes of one against the rest.
-    threshold
-        Of class 1 where there are two.
     """
     chosen: dict[str, Metric] = {
-        "accuracy": partial(accuracy, threshold=threshold),
-        "balanced_accuracy": partial(balanced_accuracy, threshold=threshold),
-        "f1": partial(f1, threshold=threshold),
+        "accuracy": accuracy,
+        "balanced_accuracy": balanced_accuracy,
+        "f1": f1,
         "ece": expected_calibration_error,
         "brier": brier,
     }
@@ -48,8 +53,8 @@ def metrics_of(classes: int, threshold: float = 0.5) -> dict[str, Metric]:
     return {
         "auroc": auroc,
         "auprc": average_precision,
-        "sensitivity": partial(sensitivity, threshold=threshold),
-        "specificity": partial(specificity, threshold=threshold),
+        "sensitivity": sensitivity,
+        "specificity": specificity,
         "sensitivity_at_95_specificity": partial(sensitivity_at_specificity, specificity=0.95),
         **chosen,
     }

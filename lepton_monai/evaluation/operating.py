@@ -5,13 +5,15 @@ import numpy as np
 from lepton_monai.evaluation.classes import Labels, Scores, balanced_accuracy
 
 
-def best_threshold(scores: Scores, labels: Labels) -> float:
-    """Return the threshold of the best balanced accuracy, 0.5 where a class is missing.
+def best_threshold(scores: Scores, labels: Labels, otherwise: float = 0.5) -> float:
+    """Return the threshold of the best balanced accuracy.
 
     Parameters
     ----------
     scores, labels
         ``(n,)`` of class 1, of validation cases.
+    otherwise
+        What is returned where a class is missing, or all scores are the same.
 
     Notes
     -----
@@ -19,11 +21,11 @@ def best_threshold(scores: Scores, labels: Labels) -> float:
     chosen on few cases then lies far from all of them.
     """
     if len(np.unique(labels)) < 2:
-        return 0.5
+        return otherwise
     ranked = np.unique(scores)
     candidates = (ranked[1:] + ranked[:-1]) / 2
     if not len(candidates):
-        return 0.5
+        return otherwise
     worth = np.array([balanced_accuracy(scores, labels, one) for one in candidates])
     best = np.flatnonzero(worth >= worth.max() - 1e-12)
     first_run = best[: int(np.argmax(np.append(np.diff(best) != 1, True))) + 1]

@@ -1,45 +1,12 @@
 """What image and clinical values are worth together, beside each of them alone; and two models in pairs."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 
-from lepton_monai.cases.classes import Holds
-from lepton_monai.evaluation.classes import Scores, metrics_of
-from lepton_monai.evaluation.classification import mean_figure
+from lepton_monai.evaluation.classification import Judged
 from lepton_monai.evaluation.intervals import Interval, Rows, rows_interval
 
 COMPARED = ("auroc", "balanced_accuracy")
 """Figures that are told of a part alone, and that two models are compared by."""
-
-
-@dataclass(frozen=True, eq=False)
-class Judged:
-    """What is compared.
-
-    Parameters
-    ----------
-    probabilities, targets
-        ``(n, classes)``.
-    holds
-        How many of the classes do.
-    thresholds
-        Of class 1 where there are two; one a label where any may hold.
-    """
-
-    probabilities: Scores
-    targets: Scores
-    holds: Holds
-    thresholds: Sequence[float]
-
-    def figure(self, name: str) -> Callable[[Rows], float]:
-        """Return a figure of rows by its name; of several labels the mean over them."""
-        if self.holds == "any":
-            each = [metrics_of(2, threshold)[name] for threshold in self.thresholds]
-            return mean_figure(each, self.probabilities, self.targets)
-        classes = self.probabilities.shape[1]
-        scores = self.probabilities[:, 1] if classes == 2 else self.probabilities
-        metric, labels = metrics_of(classes, self.thresholds[0])[name], self.targets.argmax(axis=1)
-        return lambda rows: metric(scores[rows], labels[rows])
 
 
 def compared_figures(one: Judged, keys: Sequence[str]) -> dict[str, Interval]:

@@ -8,6 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 from safetensors.torch import load_file
+from scipy import special
 from torch.utils.data import default_collate
 
 from lepton_monai.cases.case import Case
@@ -17,7 +18,15 @@ from lepton_monai.data.batch import Inputs, changed, joined
 from lepton_monai.data.class_sampler import network_input
 from lepton_monai.data.clinical import encoded
 from lepton_monai.data.inputs import Sample, SourceImage, samples_of
-from lepton_monai.inference.decision import Heads, Logits, calibrated, read_heads
+from lepton_monai.evaluation.calibration import mean_log_odds
+from lepton_monai.inference.decision import (
+    Heads,
+    Logits,
+    calibrated,
+    decided,
+    mean_thresholds,
+    read_heads,
+)
 from lepton_monai.labels.clinical import ClinicalRow
 from lepton_monai.labels.tables import Target
 from lepton_monai.networks.fusion import FusedClassifier, build_planned
@@ -69,12 +78,13 @@ class Answer:
     ----------
     case, patient, slice_number, from_end_mm, target, series
         As the score has them.
-    probabilities
-        Of each class, calibrated.
+    log_odds
+        Calibrated ``(heads, classes)``: of the head that decides, then of what else the model can be asked
+        (`PARTS`).
+    decided
+        Which classes hold, of the same heads: by the thresholds of the networks that were asked.
     uncalibrated
-        The same without temperature.
-    alone
-        Calibrated probabilities ``(parts, classes)`` of what else the model can be asked (`PARTS`).
+        Probability of each class, without temperature.
     """
 
     case: str
@@ -83,9 +93,14 @@ class Answer:
     from_end_mm: float
     target: Target | None
     series: tuple[str, ...]
-    probabilities: NDArray[np.float64]
+    log_odds: NDArray[np.float64]
+    decided: NDArray[np.bool_]
     uncalibrated: NDArray[np.float64]
-    alone: NDArray[np.float64]
+
+    @property
+    def probabilities(self) -> NDArray[np.float64]:
+        """Of each class, calibrated."""
+        return np.asarray(special.expit(self.log_odds[0]))
 
 
 @dataclass(frozen=True, eq=False)
@@ -104,16 +119,7 @@ class Classifier:
     @property
     def thresholds(self) -> tuple[float, ...]:
         """Of the probability of class 1, or of each label: the mean of the members'."""
-        return self._thresholds(0)
-
-    @property
-    def alone_thresholds(self) -> tuple[tuple[float, ...], ...]:
-        """The same of what else the model can be asked."""
-        return tuple(self._thresholds(head) for head in range(1, len(self.members[0].heads)))
-
-    def _thresholds(self, head: int) -> tuple[float, ...]:
-        each = [[one.threshold for one in member.heads[head]] for member in self.members]
-        return tuple(np.mean(each, axis=0).tolist())
+        return mean_thresholds([member.heads[0] for member in self.members])
 
     def score(
         self,
@@ -153,15 +159,18 @@ class Classifier:
             return []
         scores = by_study(scores) if self.plan.source.level == "study" else scores
         logits, holds = np.stack([one.logits for one in scores]), self.plan.holds
-        honest, plain = [], []
-        for at, member in enumerate(self.members):
-            each = [
-                calibrated(logits[:, at, head], [one.temperature for one in decisions], holds)
-                for head, decisions in enumerate(member.heads)
-            ]
-            honest.append(np.stack(each, axis=1))
-            plain.append(calibrated(logits[:, at, 0], [1.0] * len(member.heads[0]), holds))
-        rows = zip(scores, np.mean(honest, axis=0), np.mean(plain, axis=0), strict=True)
+        honest, chosen = [], []
+        for head, decisions in enumerate(zip(*(member.heads for member in self.members), strict=True)):
+            each = [calibrated(logits[:, at, head], one, holds) for at, one in enumerate(decisions)]
+            honest.append(mean_log_odds(np.stack(each)))
+            chosen.append(decided(honest[-1], decisions, holds))
+        plain = [
+            calibrated(logits[:, at, 0], [replace(one, temperature=1.0) for one in member.heads[0]], holds)
+            for at, member in enumerate(self.members)
+        ]
+        rows = zip(
+            scores, np.stack(honest, axis=1), np.stack(chosen, axis=1), np.stack(plain, axis=1), strict=True
+        )
         return [
             Answer(
                 case=one.case,
@@ -170,11 +179,11 @@ class Classifier:
                 from_end_mm=one.from_end_mm,
                 target=one.target,
                 series=one.series,
-                probabilities=found[0],
-                uncalibrated=raw,
-                alone=found[1:],
+                log_odds=found,
+                decided=holding,
+                uncalibrated=special.expit(raw).mean(axis=0),
             )
-            for one, found, raw in rows
+            for one, found, holding, raw in rows
         ]
 
 

@@ -118,15 +118,21 @@ def read_rows(
     Raises
     ------
     ConfigError
-        The file can't be read, a row lacks a column, or says something and not of what.
+        The file can't be read, has a wanted column twice, or a row lacks one, or says something and not of
+        what.
     """
     try:
         with path.open(encoding="utf-8-sig", newline="") as file:
             reader = csv.DictReader(file)
+            head = list(reader.fieldnames or ())
             rows = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
         message = f"{what} can't be read: {error}."
         raise ConfigError(message) from error
+    twice = [name for name in dict.fromkeys((by, *columns)) if head.count(name) > 1]
+    if twice:
+        message = f"{what} has the column {' and '.join(twice)} more than once: which of them counts?"
+        raise ConfigError(message)
     for number, row in rows:
         lacking = [name for name in (by, *columns) if row.get(name) is None]
         if lacking:

@@ -6,9 +6,9 @@ clock is frozen in it.
 
 from dataclasses import asdict, field
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-from pydantic import ConfigDict, Field
+from pydantic import ConfigDict, Field, model_validator
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from lepton_monai.cases.classes import FileFormat, Holds, Level
@@ -81,6 +81,14 @@ class InputPlan:
     spacing_mm: tuple[float, float, float] | None
     channels: int
     scale: ScalePlan
+
+    @model_validator(mode="after")
+    def _one_scale_a_channel(self) -> Self:
+        for name, values in (("mean", self.scale.mean), ("deviation", self.scale.deviation)):
+            if len(values) not in (1, self.channels):
+                message = f"scale.{name} has {len(values)} numbers; one, or {self.channels}, fit"
+                raise ValueError(message)
+        return self
 
     @property
     def is_flat(self) -> bool:
@@ -205,6 +213,17 @@ class ClassificationPlan:
     training: ClassTrainingPlan
     clinical: ClinicalPlan | None = None
     reasons: dict[str, str] = field(default_factory=dict)
+
+    @model_validator(mode="after")
+    def _one_weight_a_class(self) -> Self:
+        weights = self.training.class_weights
+        if len(weights) != len(self.classes) or min(weights, default=0.0) <= 0.0:
+            message = (
+                f"training.class_weights needs a number above 0 for each of {len(self.classes)} classes "
+                f"({', '.join(self.classes)}); it has {', '.join(map(str, weights)) or 'none'}"
+            )
+            raise ValueError(message)
+        return self
 
     @property
     def parts(self) -> tuple[str, ...]:

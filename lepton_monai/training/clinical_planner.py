@@ -34,7 +34,7 @@ def plan_clinical(
     Raises
     ------
     InputError
-        A column holds nothing for the training, or a category too many levels.
+        A column holds nothing for the training, or a category too many levels, or a level for most rows.
     """
     reasons = {}
     numbers, categories = [], []
@@ -52,7 +52,16 @@ def plan_clinical(
                 f"{MOST_LEVELS} make sense: is it a text, an id, or one of the `numbers`?"
             )
             raise InputError(message)
-        levels = ", ".join(f"{level} {count}" for level, count in sorted(counts.items()))
+        if len(counts) > max(2, counts.total() / 2):
+            message = (
+                f"The clinical category `{name}` has {len(counts)} levels in {counts.total()} rows: most "
+                "stand for one patient. Is it a name, an id, or one of the `numbers`?"
+            )
+            raise InputError(message)
+        # A plan is handed on: it must not tell that one patient alone is so.
+        levels = ", ".join(
+            f"{level} {count if count > 1 else 'fewer than 2'}" for level, count in sorted(counts.items())
+        )
         reasons[f"clinical.categories.{name}"] = f"{said}: {levels}"
         categories.append(CategoryPlan(name, tuple(sorted(counts))))
     reasons["clinical.dropout"] = "a patient of whom nothing is known shall be predicted too"

@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 
 from lepton_monai.cases.classes import Holds
-from lepton_monai.evaluation.classes import decide
 from lepton_monai.inference.classifier import Answer
 
 
@@ -22,34 +21,29 @@ class OperatingPoint:
     classes, holds
         Names by id, and how many of them hold for an input.
     thresholds
-        Of class 1 where there are two; one a label where any may hold.
+        Of class 1 where there are two; one a label where any may hold. Empty: each fold decided by its own.
     abstain_below
         No decision where the probability of what is decided is less.
-    alone
-        Thresholds of what else the model can be asked (`PARTS`).
     """
 
     classes: tuple[str, ...]
     holds: Holds
     thresholds: tuple[float, ...]
     abstain_below: float = 0.0
-    alone: tuple[tuple[float, ...], ...] = ()
 
     @property
     def is_used(self) -> bool:
-        """Whether a threshold decides: with more than two classes the largest probability does."""
-        return self.holds == "any" or len(self.classes) == 2
+        """Whether thresholds of all answers decide: with more than two classes none does."""
+        return bool(self.thresholds) and (self.holds == "any" or len(self.classes) == 2)
 
     def decision(self, answer: Answer) -> str | None:
         """Return the class that is decided for; None: its probability is below what is asked for."""
-        two = len(self.classes) == 2
-        scores = answer.probabilities[None, 1] if two else answer.probabilities[None]
-        decided = int(decide(scores, self.thresholds[0])[0])
+        decided = int(answer.decided[0].argmax())
         return self.classes[decided] if answer.probabilities[decided] >= self.abstain_below else None
 
     def label_decisions(self, answer: Answer) -> dict[str, bool | None]:
         """Return whether each label holds; None: the probability of that is below what is asked for."""
-        holds = answer.probabilities >= np.array(self.thresholds)
+        holds = answer.decided[0]
         sure = np.where(holds, answer.probabilities, 1.0 - answer.probabilities) >= self.abstain_below
         rows = zip(self.classes, holds.tolist(), sure.tolist(), strict=True)
         return {name: one if is_sure else None for name, one, is_sure in rows}

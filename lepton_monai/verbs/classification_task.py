@@ -17,7 +17,7 @@ from lepton_monai.core.pseudonyms import Pseudonyms
 from lepton_monai.data.inputs import Sample
 from lepton_monai.exports.progress_picture import Patch
 from lepton_monai.inference.classifier import by_study, heads_of, load_classifier, scores_of
-from lepton_monai.inference.decision import Decision, Heads, choose_decisions, write_decisions
+from lepton_monai.inference.decision import Heads, choose_decisions, log_weights_of, write_decisions
 from lepton_monai.networks.fusion import build_planned
 from lepton_monai.plans.classification import (
     ClassificationPlan,
@@ -50,11 +50,20 @@ from lepton_monai.verbs.training_task import Ready, Setting
 
 @dataclass(frozen=True, eq=False)
 class ClassValidation:
-    """What a classifier is judged on after its training, and by which classes."""
+    """What a classifier is judged on after its training, and by which classes.
+
+    Parameters
+    ----------
+    cases, samples, classified
+        Of the validation side.
+    shares
+        Of each class among the training samples that it is known of.
+    """
 
     cases: tuple[Case, ...]
     samples: list[Sample]
     classified: Classified
+    shares: tuple[float, ...]
 
 
 @dataclass(frozen=True)
@@ -107,7 +116,7 @@ class ClassificationTask:
             plan=plan,
             source=images_of(training.samples, plan),
             trained_on=len(training.samples),
-            validation=ClassValidation(used, validation.samples, classified),
+            validation=ClassValidation(used, validation.samples, classified, _shares_of(training.samples)),
             split=split,
             images=training.digests | validation.digests,
             read=_read_of(training, validation),
@@ -148,7 +157,7 @@ class ClassificationTask:
         """Take the norms anew, then choose temperature and threshold on the validation cases."""
         with deterministic(ready.plan.training.threads):
             settle_norms(training, ready.source, setting.feeding)
-        heads = _decided(training, ready.plan, ready.validation.samples, setting.feeding.device)
+        heads = _decided(training, ready.plan, ready.validation, setting.feeding.device)
         write_decisions(run, heads)
 
     def judge(
@@ -192,20 +201,27 @@ def _read_of(*sides: ReadSide) -> dict[str, list[str]]:
     return read
 
 
+def _shares_of(samples: Sequence[Sample]) -> tuple[float, ...]:
+    targets = np.stack([one.target for one in samples if one.target is not None])
+    return tuple(np.asarray(np.nanmean(targets, axis=0, dtype=np.float64)).tolist())
+
+
 def _decided(
-    training: Training, plan: ClassificationPlan, samples: Sequence[Sample], device: torch.device
+    training: Training, plan: ClassificationPlan, validation: ClassValidation, device: torch.device
 ) -> Heads:
     """Choose temperature and threshold of each head, one or one a label, on the validation samples."""
-    known = [one for one in samples if one.target is not None]
+    weights = log_weights_of(plan.training, validation.shares)
+    known = [one for one in validation.samples if one.target is not None]
     if not known:
-        return ((Decision(),) * (1 if plan.holds == "one" else len(plan.classes)),) * (1 + len(plan.parts))
+        nothing = np.zeros((0, len(plan.classes)))
+        return (choose_decisions(nothing, [], plan.holds, weights),) * (1 + len(plan.parts))
     with deterministic(plan.training.threads):
         heads = heads_of(training.average.eval(), known, plan, device)
     scores = scores_of(known, heads[:, None])
     scores = by_study(scores) if plan.source.level == "study" else scores
     targets = [one.target for one in scores if one.target is not None]
     logits = np.stack([one.logits[0] for one in scores], axis=1)  # (heads, n, classes)
-    return tuple(choose_decisions(head, targets, plan.holds) for head in logits)
+    return tuple(choose_decisions(head, targets, plan.holds, weights) for head in logits)
 
 
 def _require_classes(samples: Sequence[Sample], plan: ClassificationPlan) -> None:

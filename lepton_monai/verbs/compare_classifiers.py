@@ -8,10 +8,8 @@ import numpy as np
 
 from lepton_monai.core.errors import InputError
 from lepton_monai.evaluation.intervals import Interval
-from lepton_monai.evaluation.parts import Judged, paired_figures
-from lepton_monai.inference.classifier import Answer
-from lepton_monai.verbs.class_answers import OperatingPoint
-from lepton_monai.verbs.evaluate_classifier import ClassEvaluation, evaluate_classifier, targets_of
+from lepton_monai.evaluation.parts import paired_figures
+from lepton_monai.verbs.evaluate_classifier import ClassEvaluation, evaluate_classifier, judged_of
 
 
 @dataclass(frozen=True, eq=False)
@@ -57,14 +55,9 @@ def compare_classifiers(first: Path, second: Path, **options: Any) -> ClassCompa
         message = f"{first} and {second} have no classes and cases in common: they can't be paired."
         raise InputError(message)
     answers = [[of[place] for place in shared] for of in found]
-    one, other = (_judged(side, done.point) for side, done in zip(answers, both, strict=True))
+    one, other = (judged_of(side, done.point) for side, done in zip(answers, both, strict=True))
     if not np.array_equal(one.targets, other.targets, equal_nan=True):
         message = f"{first} and {second} were given other classes for the same cases: they can't be paired."
         raise InputError(message)
     differences = paired_figures(one, other, [answer.patient for answer in answers[0]])
     return ClassComparison(both[0], both[1], differences, len(shared))
-
-
-def _judged(answers: list[Answer], point: OperatingPoint) -> Judged:
-    honest = np.stack([one.probabilities for one in answers])
-    return Judged(honest, targets_of(answers), point.holds, point.thresholds)

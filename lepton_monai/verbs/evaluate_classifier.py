@@ -7,7 +7,6 @@ from typing import Any
 
 import numpy as np
 import torch
-from numpy.typing import NDArray
 
 from lepton_monai.cases.case import Case
 from lepton_monai.cases.classes import ClassChoice, Classified, collect_classified
@@ -20,13 +19,14 @@ from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
 from lepton_monai.data.clinical import remarks
 from lepton_monai.evaluation.classification import (
     ClassFigures,
+    Judged,
     class_figures,
     label_figures,
     mean_figures,
     position_baseline,
 )
 from lepton_monai.evaluation.intervals import Interval
-from lepton_monai.evaluation.parts import Judged, compared_figures, paired_figures
+from lepton_monai.evaluation.parts import compared_figures, paired_figures
 from lepton_monai.inference.classifier import Answer, Classifier, Score, load_classifier
 from lepton_monai.plans.classification import PARTS
 from lepton_monai.plans.run import Run, open_runs
@@ -128,11 +128,8 @@ def evaluate_classifier(
         return done[0]
     answers = [answer for one in done for answer in one.answers]
     findings = [finding for one in done for finding in one.findings]
-    thresholds = np.mean([one.point.thresholds for one in done], axis=0)
-    alone = np.mean([one.point.alone for one in done], axis=0).tolist()
-    point = replace(
-        done[0].point, thresholds=tuple(thresholds.tolist()), alone=tuple(tuple(one) for one in alone)
-    )
+    # A fold's threshold was chosen on patients who are test patients of another: each keeps its own.
+    point = replace(done[0].point, thresholds=())
     folder = Run(run_folder).evaluation_folder(side)
     return _judged(answers, findings, point, unit=done[0].unit, folder=folder)
 
@@ -214,7 +211,7 @@ def evaluate_classified(
         message = f"No case can be evaluated: {reasons}"
         raise InputError(message)
     unit = "patient" if choice.by_patient else "image"
-    point = OperatingPoint(plan.classes, plan.holds, model.thresholds, alone=model.alone_thresholds)
+    point = OperatingPoint(plan.classes, plan.holds, model.thresholds)
     return _judged(model.answers(scores), findings, point, unit=unit, folder=folder)
 
 
@@ -246,34 +243,31 @@ def _judged(
 def _figures(
     answers: Sequence[Answer], point: OperatingPoint
 ) -> tuple[ClassFigures, dict[str, ClassFigures]]:
-    honest = np.stack([one.probabilities for one in answers])
-    plain = np.stack([one.uncalibrated for one in answers])
-    targets = targets_of(answers)
+    judged, plain = judged_of(answers, point), np.stack([one.uncalibrated for one in answers])
     keys = [one.patient for one in answers]
     if point.holds == "one":
-        return class_figures(honest, plain, targets.argmax(axis=1), keys, point.thresholds[0]), {}
-    thresholds = dict(zip(point.classes, point.thresholds, strict=True))
-    labels = label_figures(honest, plain, targets, keys, thresholds)
-    means = mean_figures(honest, plain, targets, keys, point.thresholds)
+        return class_figures(judged, plain, keys), {}
+    labels = label_figures(judged, plain, keys, point.classes)
+    means = mean_figures(judged, plain, keys)
     confusion = np.sum([one.confusion for one in labels.values()], axis=0)
     return ClassFigures(means, confusion, len(answers), len(set(keys))), labels
 
 
 def _parts(answers: Sequence[Answer], point: OperatingPoint) -> dict[str, PartEvaluation]:
     """Judge image and values alone, where the model has both."""
-    honest, targets = np.stack([one.probabilities for one in answers]), targets_of(answers)
     keys = [one.patient for one in answers]
-    both = Judged(honest, targets, point.holds, point.thresholds)
-    parts = {}
-    for at, (name, thresholds) in enumerate(zip(PARTS, point.alone, strict=False)):
-        part = Judged(np.stack([one.alone[at] for one in answers]), targets, point.holds, thresholds)
+    both, parts = judged_of(answers, point), {}
+    for head, name in enumerate(PARTS[: len(answers[0].log_odds) - 1], start=1):
+        part = judged_of(answers, point, head)
         parts[name] = PartEvaluation(compared_figures(part, keys), paired_figures(both, part, keys))
     return parts
 
 
-def targets_of(answers: Sequence[Answer]) -> NDArray[np.float64]:
-    """Return the targets ``(n, classes)`` of answers that have one."""
-    return np.stack([one.target for one in answers if one.target is not None]).astype(np.float64)
+def judged_of(answers: Sequence[Answer], point: OperatingPoint, head: int = 0) -> Judged:
+    """Return what a head said of samples whose classes are known, and what is true."""
+    targets = np.stack([one.target for one in answers if one.target is not None]).astype(np.float64)
+    odds = np.stack([one.log_odds[head] for one in answers])
+    return Judged(odds, np.stack([one.decided[head] for one in answers]), targets, point.holds)
 
 
 def _position(answers: Sequence[Answer]) -> Interval:

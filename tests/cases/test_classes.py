@@ -1,5 +1,6 @@
 """Cases with classes: whose they are, what says their class, and what is left out."""
 
+from dataclasses import replace
 from pathlib import Path
 
 import nibabel
@@ -205,3 +206,15 @@ def test_slices_of_nifti_images_are_labelled_by_masks_of_the_same_name(tmp_path:
     assert [(case.patient_id, case.label) for case in found.cases] == [("1", root / "masks/1.nii.gz")]
     assert found.classes == ("no tumour", "tumour")
     assert [finding.code for _, finding in found.findings] == ["label_absent"]
+
+
+def test_a_class_for_everybody_is_refused_and_none_named_unless_they_are_listed(tmp_path: Path) -> None:
+    rows = [f"{at}.png,CANARY {at}" for at in range(51)]
+    root = _pictures(tmp_path / "in", *(f"{at}.png" for at in range(51)))
+    (tmp_path / "table.csv").write_text("\n".join(["file,who", *rows]), encoding="utf-8")
+    label = ClassLabels("table", table=tmp_path / "table.csv", by="file", column="who")
+    with pytest.raises(InputError, match="column `who` would make 51 classes of 51 cases") as refused:
+        _collect(root, label)
+    assert "CANARY" not in str(refused.value)
+    listed = tuple(f"CANARY {at}" for at in range(51))
+    assert _collect(root, replace(label, classes=listed)).classes == listed

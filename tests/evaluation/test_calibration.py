@@ -68,15 +68,23 @@ def test_an_honest_network_stays_as_it_is() -> None:
     assert found.ece_after == pytest.approx(found.ece_before, abs=0.01)
 
 
-@pytest.mark.parametrize(("right", "limit"), [(True, LIMITS[0]), (False, LIMITS[1])])
-def test_cases_that_ask_for_no_or_for_infinite_temperature_stop_at_the_limit(
-    right: bool, limit: float
+def test_logits_that_are_always_wrong_stop_at_the_highest_temperature() -> None:
+    logits = np.array([-2.0, -1.0, 1.5, 3.0])
+    found = fit_temperature(logits, (logits < 0).astype(np.int64))
+    assert found.at_limit
+    assert found.temperature == pytest.approx(LIMITS[1], rel=0.01)
+
+
+@pytest.mark.parametrize("labels", [[0, 0, 1, 1], [1, 1, 1, 1], [0, 0, 0, 0]])
+def test_cases_without_an_error_or_of_one_class_leave_the_networks_own_confidence(
+    labels: list[int],
 ) -> None:
     logits = np.array([-2.0, -1.0, 1.5, 3.0])
-    labels = (logits > 0) == right
-    found = fit_temperature(logits, labels.astype(np.int64))
-    assert found.at_limit
-    assert found.temperature == pytest.approx(limit, rel=0.01)
+    for given in (logits, np.stack([-logits, logits], axis=1)):
+        found = fit_temperature(given, np.array(labels))
+        assert found.at_limit
+        assert found.temperature == 1.0
+        assert (found.nll_after, found.ece_after) == (found.nll_before, found.ece_before)
 
 
 @pytest.mark.parametrize("logits", [np.zeros(0), np.array([0.3, np.nan]), np.array([[1.0, np.inf]])])

@@ -199,9 +199,3 @@ def test_a_class_that_no_case_has_makes_means_over_classes_undefined() -> None:
 @pytest.mark.parametrize("name", sorted(metrics_of(2)))
 def test_of_no_case_every_figure_is_undefined(name: str) -> None:
     assert math.isnan(metrics_of(2)[name](np.zeros(0), np.zeros(0, dtype=np.int64)))
-
-
-def test_the_threshold_reaches_every_figure_that_decides() -> None:
-    low, high = metrics_of(2, threshold=0.15), metrics_of(2, threshold=0.85)
-    changed = {name for name in low if low[name](SCORES, LABELS) != high[name](SCORES, LABELS)}
-    assert changed == {"sensitivity", "specificity", "accuracy", "balanced_accuracy", "f1"}

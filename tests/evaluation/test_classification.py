@@ -1,17 +1,22 @@
 """The figures of a classification: who is drawn, and what is counted."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.typing import NDArray
 from scipy import stats
 
+from lepton_monai.evaluation.classes import DECIDING, RANKING
 from lepton_monai.evaluation.classification import (
+    Judged,
     class_figures,
     label_figures,
     mean_figures,
     position_baseline,
 )
 from lepton_monai.evaluation.intervals import share_interval
+from tests.evaluation.judging import judged_at
 
 
 def _two(scores: NDArray[np.float64]) -> NDArray[np.float64]:
@@ -25,8 +30,9 @@ def test_rows_of_one_patient_are_drawn_together() -> None:
     quality = np.repeat(generator.uniform(-0.4, 0.4, 12), 10)
     scores = _two(np.clip(0.5 + quality * (labels - 0.5) + generator.normal(0, 0.05, 120), 0.001, 0.999))
     patients = [f"P{number}" for number in np.repeat(np.arange(12), 10)]
-    by_patient = class_figures(scores, scores, labels, patients, 0.5)
-    by_row = class_figures(scores, scores, labels, [str(number) for number in range(120)], 0.5)
+    judged = judged_at(scores, np.eye(2)[labels])
+    by_patient = class_figures(judged, scores, patients)
+    by_row = class_figures(judged, scores, [str(number) for number in range(120)])
     assert (by_patient.rows, by_patient.keys) == (120, 12)
     wide, narrow = (one.figures["auroc"] for one in (by_patient, by_row))
     assert wide.mean == narrow.mean
@@ -36,7 +42,7 @@ def test_rows_of_one_patient_are_drawn_together() -> None:
 def test_all_right_has_the_interval_of_a_share_where_each_is_seen_once() -> None:
     labels = np.arange(12) % 3
     scores = np.eye(3)[labels]
-    found = class_figures(scores, scores, labels, [str(one) for one in range(12)], 0.5)
+    found = class_figures(judged_at(scores, scores), scores, [str(one) for one in range(12)])
     accuracy = found.figures["accuracy"]
     wanted = stats.binomtest(12, 12).proportion_ci(method="wilson")
     assert (accuracy.mean, accuracy.low, accuracy.high) == (1.0, wanted.low, wanted.high)
@@ -44,12 +50,33 @@ def test_all_right_has_the_interval_of_a_share_where_each_is_seen_once() -> None
 
 
 def test_the_threshold_decides_and_rows_of_the_confusion_are_the_truth() -> None:
-    scores = _two(np.array([0.3, 0.6, 0.6, 0.9]))
-    found = class_figures(scores, scores, np.array([0, 0, 1, 1]), list("abcd"), 0.7)
+    scores, targets = _two(np.array([0.3, 0.6, 0.6, 0.9])), np.eye(2)[[0, 0, 1, 1]]
+    found = class_figures(judged_at(scores, targets, "one", (0.7,)), scores, list("abcd"))
     np.testing.assert_array_equal(found.confusion, [[2, 0], [1, 1]])
     assert found.figures["sensitivity"].mean == 0.5
     assert found.figures["sensitivity"].n == 2
     assert found.figures["specificity"].mean == 1.0
+
+
+def test_decisions_reach_every_figure_that_is_made_of_them_and_no_other() -> None:
+    generator = np.random.default_rng(4)
+    scores, targets = _two(generator.random(40)), np.eye(2)[generator.integers(2, size=40)]
+    keys = [str(number) for number in range(40)]
+    low, high = (
+        class_figures(judged_at(scores, targets, "one", (at,)), scores, keys).figures for at in (0.2, 0.7)
+    )
+    assert {name for name in low if low[name].mean != high[name].mean} == DECIDING
+
+
+def test_probabilities_that_are_all_one_are_still_ranked() -> None:
+    odds = np.array([40.0, 50.0, 60.0, 70.0])
+    judged = Judged(
+        np.stack([-odds, odds], axis=1), np.eye(2)[[1, 1, 1, 1]] > 0, np.eye(2)[[0, 0, 1, 1]], "one"
+    )
+    assert (judged.scores("brier")[:, 1] == 1.0).all()
+    for name in RANKING:
+        assert judged.figure(name)(np.arange(4)) == 1.0
+        assert replace(judged, holds="any").figure(name)(np.arange(4)) == 1.0
 
 
 def _labelled() -> tuple[NDArray[np.float64], NDArray[np.float64], list[str]]:
@@ -68,7 +95,7 @@ def _auroc(scores: NDArray[np.float64], labels: NDArray[np.float64]) -> float:
 
 def test_a_label_is_judged_on_the_rows_that_it_is_known_of() -> None:
     scores, targets, keys = _labelled()
-    found = label_figures(scores, scores, targets, keys, {"a": 0.5, "b": 0.6, "c": 0.7})
+    found = label_figures(judged_at(scores, targets, "any", (0.5, 0.6, 0.7)), scores, keys, "abc")
     for at, (name, threshold) in enumerate(zip("abc", (0.5, 0.6, 0.7), strict=True)):
         known = ~np.isnan(targets[:, at])
         said, truth = scores[known, at] >= threshold, targets[known, at]
@@ -83,26 +110,27 @@ def test_a_label_is_judged_on_the_rows_that_it_is_known_of() -> None:
 
 def test_the_mean_over_labels_draws_a_patient_for_all_of_them() -> None:
     scores, targets, keys = _labelled()
-    labels = label_figures(scores, scores, targets, keys, dict.fromkeys("abc", 0.5))
-    means = mean_figures(scores, scores, targets, keys, [0.5] * 3)
+    labels = label_figures(judged_at(scores, targets, "any"), scores, keys, "abc")
+    means = mean_figures(judged_at(scores, targets, "any"), scores, keys)
     assert set(means) == set(labels["a"].figures)
     for name in means:
         wanted = np.mean([one.figures[name].mean for one in labels.values()])
         assert means[name].mean == pytest.approx(wanted)
     # Three times the same label knows no more than one: the interval must not shrink.
     same = [np.repeat(one[:, :1], 3, axis=1) for one in (scores, targets)]
-    repeated = mean_figures(same[0], same[0], same[1], keys, [0.5] * 3)["auroc"]
-    single = mean_figures(scores[:, :1], scores[:, :1], targets[:, :1], keys, [0.5])["auroc"]
+    repeated = mean_figures(judged_at(same[0], same[1], "any"), same[0], keys)["auroc"]
+    first = judged_at(scores[:, :1], targets[:, :1], "any")
+    single = mean_figures(first, scores[:, :1], keys)["auroc"]
     assert (repeated.low, repeated.high) == pytest.approx((single.low, single.high))
 
 
 def test_a_label_that_nobody_has_is_undefined_and_so_is_the_mean() -> None:
     scores, targets, keys = _labelled()
     targets[:, 1], targets[:, 2] = 0.0, np.nan
-    labels = label_figures(scores, scores, targets, keys, dict.fromkeys("abc", 0.5))
+    labels = label_figures(judged_at(scores, targets, "any"), scores, keys, "abc")
     assert labels["b"].figures["auroc"].text() == "undefined in all 20"
     assert (labels["c"].rows, labels["c"].figures) == (0, {})
-    means = mean_figures(scores, scores, targets, keys, [0.5] * 3)
+    means = mean_figures(judged_at(scores, targets, "any"), scores, keys)
     assert means["auroc"].text() == "undefined in all 20"
 
 

@@ -4,12 +4,11 @@ import math
 
 import numpy as np
 import pytest
-from numpy.typing import NDArray
 
 from lepton_monai.evaluation.classes import auroc, balanced_accuracy
-from lepton_monai.evaluation.parts import Judged, compared_figures, paired_figures
-
-Array = NDArray[np.float64]
+from lepton_monai.evaluation.classification import Judged
+from lepton_monai.evaluation.parts import compared_figures, paired_figures
+from tests.evaluation.judging import Array, judged_at
 
 
 def _scored(n: int, noise: float, seed: int = 0) -> tuple[Array, Array, Array, list[str]]:
@@ -23,7 +22,7 @@ def _scored(n: int, noise: float, seed: int = 0) -> tuple[Array, Array, Array, l
 
 def _judged(scores: Array, labels: Array) -> Judged:
     one = 1 / (1 + np.exp(-scores))
-    return Judged(np.stack([1 - one, one], axis=1), np.stack([1 - labels, labels], axis=1), "one", (0.5,))
+    return judged_at(np.stack([1 - one, one], axis=1), np.stack([1 - labels, labels], axis=1))
 
 
 def _delong(first: Array, second: Array, labels: Array) -> float:
@@ -59,7 +58,7 @@ def test_of_several_labels_the_mean_counts_and_what_is_unknown_of_one_is_left_ou
     targets = generator.integers(2, size=(30, 2)).astype(np.float64)
     probabilities = generator.random((30, 2))
     targets[:7, 1] = np.nan
-    one = Judged(probabilities, targets, "any", (0.5, 0.3))
+    one = judged_at(probabilities, targets, "any", (0.5, 0.3))
     found = compared_figures(one, [str(number) for number in range(30)])
     sides = [(probabilities[:, 0], targets[:, 0]), (probabilities[7:, 1], targets[7:, 1])]
     labelled = [(scores, labels.astype(np.int64)) for scores, labels in sides]

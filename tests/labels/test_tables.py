@@ -15,7 +15,7 @@ def _table(folder: Path, text: str) -> Path:
 
 
 def test_rows_are_read_by_their_column_and_those_without_a_class_passed_over(tmp_path: Path) -> None:
-    path = _table(tmp_path, "age,patient_id,grade\n50, A ,high\n60,B,\n70,C,low\n71,A,high\n")
+    path = _table(tmp_path, "age,patient_id,grade,age\n50, A ,high,1\n60,B,,1\n70,C,low,1\n71,A,high,1\n")
     assert read_classes(path, "patient_id", "grade") == {"A": "high", "C": "low"}
 
 
@@ -27,6 +27,8 @@ def test_rows_are_read_by_their_column_and_those_without_a_class_passed_over(tmp
         ("patient_id,grade\nA,\n", "names no class"),
         ("patient_id,grade\n,high\n", "line 2: `patient_id` is empty"),
         ("", "names no class"),
+        ("patient_id,grade,grade\nA,high,low\n", "has the column grade more than once"),
+        ("patient_id,patient_id,grade\nA,B,low\n", "has the column patient_id more than once"),
     ],
 )
 def test_a_table_that_says_nothing_or_two_things_is_refused(tmp_path: Path, text: str, said: str) -> None:

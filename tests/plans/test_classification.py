@@ -24,6 +24,10 @@ def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
         ("schema_version: 2", "schema_version: 1", "schema version 1; this version reads 2"),
         ("batch_size: 4", "batch_size: many", "training.batch_size"),
         ("task: classification", "task: segmentation", "task"),
+        ("  - 1.0\n  - 1.0\n  shift", "  - 1.0\n  shift", "a number above 0 for each of 2 classes"),
+        ("  - 1.0\n  - 1.0\n  shift", "  - 1.0\n  - 0.0\n  shift", "above 0 .*it has 1.0, 0.0"),
+        ("mean:\n    - 0.0\n", "mean:\n    - 0.0\n    - 0.0\n", "scale.mean has 2 numbers; one, or 1, fit"),
+        ("deviation:\n    - 1.0\n", "deviation: []\n", "scale.deviation has 0 numbers"),
     ],
 )
 def test_a_plan_that_does_not_fit_is_refused(tmp_path: Path, old: str, new: str, said: str) -> None:

@@ -11,7 +11,8 @@ from numpy.typing import NDArray
 from lepton_monai.data.clinical import encoded
 from lepton_monai.data.inputs import Sample
 from lepton_monai.evaluation.calibration import probabilities
-from lepton_monai.evaluation.parts import Judged, compared_figures, paired_figures
+from lepton_monai.evaluation.classification import Judged
+from lepton_monai.evaluation.parts import compared_figures, paired_figures
 from lepton_monai.inference.classifier import heads_of
 from lepton_monai.labels.clinical import ClinicalColumns, ClinicalRow
 from lepton_monai.plans.classification import ClassificationPlan
@@ -23,6 +24,7 @@ from lepton_monai.training.classification import (
 from lepton_monai.training.clinical_planner import plan_clinical
 from lepton_monai.training.loop import Feeding, batches
 from lepton_monai.training.seeds import deterministic, seeded
+from tests.evaluation.judging import judged_at
 from tests.plans.class_examples import example_classification
 
 CPU = torch.device("cpu")
@@ -57,7 +59,7 @@ def _samples(count: int, seed: int, plan: ClassificationPlan) -> list[Sample]:
 def _judged(network: torch.nn.Module, samples: Sequence[Sample], plan: ClassificationPlan) -> list[Judged]:
     heads = heads_of(network, samples, plan, CPU).transpose(1, 0, 2)
     targets = np.stack([one.target for one in samples if one.target is not None]).astype(np.float64)
-    return [Judged(probabilities(one), targets, "one", (0.5,)) for one in heads]
+    return [judged_at(probabilities(one), targets) for one in heads]
 
 
 @pytest.fixture(scope="module")

@@ -2,6 +2,7 @@
 
 import csv
 import json
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from lepton_monai.config.classification import ClassificationConfig
 from lepton_monai.core.errors import InputError
 from lepton_monai.core.pseudonyms import Pseudonyms
 from lepton_monai.inference.decision import Decision, read_decisions, write_decisions
+from lepton_monai.plans.run import Run
 from lepton_monai.verbs.check_classifier import check_classifier
 from lepton_monai.verbs.evaluate_classifier import evaluate_classifier
 from lepton_monai.verbs.predict_classifier import predict_classifier
@@ -63,6 +65,14 @@ def test_each_label_has_its_own_temperature_and_threshold(trained: AnyReport) ->
     told = train_text(trained)
     assert "disc: the temperature is" in told
     assert "bar: the temperature is" in told
+
+
+def test_a_temperature_that_could_not_be_found_is_told(trained: AnyReport, tmp_path: Path) -> None:
+    run = Run(tmp_path)
+    write_decisions(run, ((Decision(n=4, at_limit=True), Decision(20.0, n=4, at_limit=True)),))
+    disc, bar = train_text(replace(trained, run=run)).split("disc: ")[1].split("\n")[:2]
+    assert "its own confidence stays" in disc
+    assert "the highest that is tried" in bar
 
 
 def test_labels_that_hold_together_are_learnt_and_judged_each_by_itself(
