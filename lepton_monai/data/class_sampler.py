@@ -46,7 +46,7 @@ class ImageDataset(Dataset[tuple[Inputs, torch.Tensor]]):
 
     def __len__(self) -> int:
         """Return the number of samples of all steps that are left."""
-        return (self._plan.training.steps - self._share.first_step) * self._plan.training.batch_size
+        return self._share.count(self._plan.training.steps, self._plan.training.batch_size)
 
     def __getitem__(self, at: int) -> tuple[Inputs, torch.Tensor]:
         """Return image ``(channel, x, y[, z])`` and the share of each class ``(classes,)``, float32.
@@ -54,11 +54,11 @@ class ImageDataset(Dataset[tuple[Inputs, torch.Tensor]]):
         NaN is unknown, and so is what is mixed with it. Where the plan has clinical values, the image comes
         with them ``(values,)``.
         """
-        return self.sample(self._number(at))
+        return self.sample(self._share.number(at, self._plan.training.batch_size))
 
     def case_number(self, at: int) -> int:
         """Return the place of the sample that one is made of."""
-        return self._sample_number(self._number(at))
+        return self._sample_number(self._share.number(at, self._plan.training.batch_size))
 
     def sample(self, number: int) -> tuple[Inputs, torch.Tensor]:
         """Return the sample of a number, counted over all ranks from the first step on."""
@@ -73,12 +73,6 @@ class ImageDataset(Dataset[tuple[Inputs, torch.Tensor]]):
             both = zip((image, values, target), other, strict=True)
             image, values, target = (one.lerp(two, 1 - share) for one, two in both)
         return joined(network_input(image, is_flat=self._plan.input.is_flat), values), target
-
-    def _number(self, at: int) -> int:
-        size = self._plan.training.batch_size
-        step, place = divmod(at, size)
-        step += self._share.first_step
-        return (step * self._share.ranks + self._share.rank) * size + place
 
     def _sample_number(self, number: int) -> int:
         """Return the image of a sample: a group after the other, and of each all before any comes again."""

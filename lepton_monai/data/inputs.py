@@ -218,7 +218,7 @@ def fit(array: Array, spacing_mm: Sequence[float], plan: InputPlan) -> Array:
 
     Along z only where the network sees three axes.
     """
-    axes = 2 if plan.is_flat else 3
+    axes = plan.axes
     shape = np.array([*plan.size[:axes], *array.shape[axes:]])
     source = np.array(array.shape)
     step = np.ones(3)
@@ -237,7 +237,7 @@ def fit(array: Array, spacing_mm: Sequence[float], plan: InputPlan) -> Array:
 
 def step_of(shape: Sequence[int], spacing_mm: Sequence[float], plan: InputPlan) -> NDArray[np.float64]:
     """Return how many source voxels one step of the network's input is, along the axes that it sees."""
-    axes = 2 if plan.is_flat else 3
+    axes = plan.axes
     if plan.spacing_mm is None:
         return np.divide(shape[:axes], plan.size[:axes], dtype=np.float64)
     return np.divide(plan.spacing_mm[:axes], spacing_mm[:axes], dtype=np.float64)

@@ -31,6 +31,15 @@ class Share:
     rank: int = 0
     ranks: int = 1
 
+    def number(self, at: int, batch_size: int) -> int:
+        """Return the number of this share's sample `at`, counted over all ranks from the first step on."""
+        step, place = divmod(at, batch_size)
+        return ((self.first_step + step) * self.ranks + self.rank) * batch_size + place
+
+    def count(self, steps: int, batch_size: int) -> int:
+        """Return how many samples of a training of so many steps are left."""
+        return (steps - self.first_step) * batch_size
+
 
 class PatchDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
     """The patches of a whole training, in order.
@@ -59,22 +68,15 @@ class PatchDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
     def __len__(self) -> int:
         """Return the number of samples of all steps that are left."""
-        return (self._training.steps - self._share.first_step) * self._training.batch_size
+        return self._share.count(self._training.steps, self._training.batch_size)
 
     def __getitem__(self, at: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return image ``(1, x, y, z)`` float32 and label ``(1, x, y, z)`` uint8 of one patch."""
-        return self.sample(self._number(at))
+        return self.sample(self._share.number(at, self._training.batch_size))
 
     def case_number(self, at: int) -> int:
         """Return the place of the case that a patch is cut from."""
-        return self._case_number(self._number(at))
-
-    def _number(self, at: int) -> int:
-        """Count a sample over all ranks from the first step on."""
-        size = self._training.batch_size
-        step, place = divmod(at, size)
-        step += self._share.first_step
-        return (step * self._share.ranks + self._share.rank) * size + place
+        return self._case_number(self._share.number(at, self._training.batch_size))
 
     def sample(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return the sample of a number, counted over all ranks from the first step on."""

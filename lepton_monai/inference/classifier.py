@@ -1,19 +1,16 @@
 """Trained classifiers with the plans that prepare their input, and what makes their confidence honest."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 from scipy import special
 from torch.utils.data import default_collate
 
 from lepton_monai.cases.case import Case
 from lepton_monai.core.errors import InputError
-from lepton_monai.core.files import digest_of
 from lepton_monai.data.batch import Inputs, changed, joined
 from lepton_monai.data.class_sampler import network_input
 from lepton_monai.data.clinical import encoded
@@ -27,6 +24,7 @@ from lepton_monai.inference.decision import (
     mean_thresholds,
     read_heads,
 )
+from lepton_monai.inference.loading import require_one_task, weights_digest, with_weights_of
 from lepton_monai.labels.clinical import ClinicalRow
 from lepton_monai.labels.tables import Target
 from lepton_monai.networks.fusion import FusedClassifier, build_planned
@@ -251,13 +249,9 @@ def load_classifier(runs: Sequence[Run], device: torch.device) -> Classifier:
         different tasks.
     """
     members = tuple(_member(run, device) for run in runs)
-    if len({_task_of(member.plan) for member in members}) > 1:
-        message = f"The folds of {runs[0].folder.parent} are of different tasks."
-        raise InputError(message)
-    digests = [digest_of(run.weights_path()) for run in runs]
-    digest = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    require_one_task(runs, [_task_of(member.plan) for member in members])
     torch.set_num_threads(members[0].plan.training.threads)
-    return Classifier(members, device, digest)
+    return Classifier(members, device, weights_digest(runs))
 
 
 def _task_of(plan: ClassificationPlan) -> tuple[object, ...]:
@@ -266,11 +260,4 @@ def _task_of(plan: ClassificationPlan) -> tuple[object, ...]:
 
 def _member(run: Run, device: torch.device) -> ClassMember:
     plan = read_classification(run.plan_path)
-    network = build_planned(plan)
-    path = run.weights_path()
-    try:
-        network.load_state_dict(load_file(path))
-    except (RuntimeError, ValueError) as error:
-        message = f"The weights of {run.folder} don't fit the network of its plan."
-        raise InputError(message) from error
-    return ClassMember(network.eval().to(device), plan, read_heads(run))
+    return ClassMember(with_weights_of(run, build_planned(plan), device), plan, read_heads(run))

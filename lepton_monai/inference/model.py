@@ -1,22 +1,20 @@
 """Trained networks with the plans that prepare their input."""
 
-import hashlib
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from safetensors.torch import load_file
 
 from lepton_monai.core.errors import InputError
-from lepton_monai.core.files import digest_of
 from lepton_monai.core.volume import Volume
 from lepton_monai.data.transforms import prepare
+from lepton_monai.inference.loading import require_one_task, weights_digest, with_weights_of
 from lepton_monai.inference.native import Probabilities, classes_on_grid
 from lepton_monai.inference.window import class_probabilities
 from lepton_monai.labels.labelset import Mask
-from lepton_monai.networks.build import build_network
+from lepton_monai.networks.build import network_of
 from lepton_monai.plans.plan import Plan
 from lepton_monai.plans.run import Run
 
@@ -86,25 +84,11 @@ def load_model(runs: Sequence[Run], device: torch.device) -> Model:
         different tasks.
     """
     members = tuple(_member(run, device) for run in runs)
-    tasks = {(member.plan.classes, member.plan.image) for member in members}
-    if len(tasks) > 1:
-        message = (
-            f"The folds of {runs[0].folder.parent} are of {len(tasks)} tasks: they can't predict together."
-        )
-        raise InputError(message)
-    digests = [digest_of(run.weights_path()) for run in runs]
-    digest = digests[0] if len(digests) == 1 else hashlib.sha256("".join(digests).encode()).hexdigest()
+    require_one_task(runs, [(member.plan.classes, member.plan.image) for member in members])
     torch.set_num_threads(members[0].plan.training.threads)
-    return Model(members, device, digest)
+    return Model(members, device, weights_digest(runs))
 
 
 def _member(run: Run, device: torch.device) -> Member:
     plan = run.plan()
-    network = build_network(plan.network, len(plan.classes), plan.training.patch_size)
-    path = run.weights_path()
-    try:
-        network.load_state_dict(load_file(path))
-    except (RuntimeError, ValueError) as error:
-        message = f"The weights of {run.folder} don't fit the network of its plan."
-        raise InputError(message) from error
-    return Member(network.eval().to(device), plan)
+    return Member(with_weights_of(run, network_of(plan), device), plan)

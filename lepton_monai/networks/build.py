@@ -17,7 +17,7 @@ from monai.networks.nets import (
 )
 
 from lepton_monai.core.errors import ConfigError
-from lepton_monai.plans.plan import NetworkPlan, Triple
+from lepton_monai.plans.plan import NetworkPlan, Plan, Triple
 
 MONAI_CLASS = "monai:"
 """Before the name of any class of `monai.networks.nets`."""
@@ -120,6 +120,11 @@ def network_factor(plan: NetworkPlan) -> Triple:
     """Return what every side of a patch must be a multiple of."""
     fixed = FACTORS.get(plan.name)
     return (fixed, fixed, fixed) if fixed else plan.factor
+
+
+def network_of(plan: Plan) -> torch.nn.Module:
+    """Build the network of a segmentation's plan: see :func:`build_network`."""
+    return build_network(plan.network, len(plan.classes), plan.training.patch_size)
 
 
 def build_network(plan: NetworkPlan, classes: int, patch_size: Triple) -> torch.nn.Module:

@@ -34,7 +34,7 @@ class ClassViT(nets.ViT):
 def _resnet(name: str) -> Build:
     def build(plan: InputPlan, classes: int, arguments: dict[str, Any]) -> torch.nn.Module:
         # A stride of 2 as everywhere but in MONAI's default: a quarter of the work, an eighth in 3D.
-        usual = {"conv1_t_stride": 2, "spatial_dims": _axes(plan)}
+        usual = {"conv1_t_stride": 2, "spatial_dims": plan.axes}
         network: torch.nn.Module = getattr(nets, name)(
             n_input_channels=plan.channels, num_classes=classes, **(usual | arguments)
         )
@@ -45,7 +45,7 @@ def _resnet(name: str) -> Build:
 
 def _densenet(name: str) -> Build:
     def build(plan: InputPlan, classes: int, arguments: dict[str, Any]) -> torch.nn.Module:
-        network: torch.nn.Module = getattr(nets, name)(_axes(plan), plan.channels, classes, **arguments)
+        network: torch.nn.Module = getattr(nets, name)(plan.axes, plan.channels, classes, **arguments)
         return network
 
     return build
@@ -54,7 +54,7 @@ def _densenet(name: str) -> Build:
 def _seresnet(name: str) -> Build:
     def build(plan: InputPlan, classes: int, arguments: dict[str, Any]) -> torch.nn.Module:
         network: torch.nn.Module = getattr(nets, name)(
-            spatial_dims=_axes(plan), in_channels=plan.channels, num_classes=classes, **arguments
+            spatial_dims=plan.axes, in_channels=plan.channels, num_classes=classes, **arguments
         )
         return network
 
@@ -66,7 +66,7 @@ def _efficientnet(name: str) -> Build:
         return nets.EfficientNetBN(
             name,
             pretrained=False,
-            spatial_dims=_axes(plan),
+            spatial_dims=plan.axes,
             in_channels=plan.channels,
             num_classes=classes,
             **arguments,
@@ -83,7 +83,7 @@ def _lite0(plan: InputPlan, classes: int, arguments: dict[str, Any]) -> torch.nn
 
 
 def _vit(plan: InputPlan, classes: int, arguments: dict[str, Any]) -> torch.nn.Module:
-    axes = _axes(plan)
+    axes = plan.axes
     usual = {"patch_size": (VIT_PATCH,) * axes}
     patch = np.broadcast_to((usual | arguments)["patch_size"], axes)
     if np.any(np.mod(plan.size[:axes], patch)):  # MONAI passes over the rest without a word
@@ -163,7 +163,7 @@ def build_classifier(plan: ClassifierPlan, input_plan: InputPlan, classes: int) 
     except ConfigError:
         raise
     except (TypeError, ValueError, AssertionError, RuntimeError) as error:
-        sides = " x ".join(str(side) for side in input_plan.size[: _axes(input_plan)])
+        sides = " x ".join(str(side) for side in input_plan.size[: input_plan.axes])
         message = (
             f"The network `{plan.name}` can't be built for images of {sides}: {error}. `network.arguments` "
             "go to it, `plan.input.size` is what it is given."
@@ -181,12 +181,8 @@ def _require_logits(network: torch.nn.Module, plan: InputPlan, classes: int) -> 
     """Let a network answer one empty image: what doesn't fit is told before the first step."""
     network.eval()  # nothing is drawn, no running figure changes
     with torch.no_grad():
-        logits = network(torch.zeros(1, plan.channels, *plan.size[: _axes(plan)]))
+        logits = network(torch.zeros(1, plan.channels, *plan.size[: plan.axes]))
     network.train()
     if not isinstance(logits, torch.Tensor) or logits.shape != (1, classes):
         message = "it doesn't give one logit a class"
         raise TypeError(message)
-
-
-def _axes(plan: InputPlan) -> int:
-    return 2 if plan.is_flat else 3

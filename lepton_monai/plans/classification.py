@@ -95,6 +95,11 @@ class InputPlan:
         """Whether the network sees two axes."""
         return self.size[2] == 1
 
+    @property
+    def axes(self) -> int:
+        """How many axes the network sees."""
+        return 2 if self.is_flat else 3
+
 
 @checked_dataclass(frozen=True, config=_STRICT)
 class ClassifierPlan:

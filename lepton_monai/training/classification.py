@@ -11,7 +11,6 @@ from lepton_monai.core.errors import ConfigError
 from lepton_monai.data.class_sampler import ImageDataset
 from lepton_monai.data.inputs import Sample
 from lepton_monai.inference.classifier import logits_of
-from lepton_monai.networks.fusion import build_planned
 from lepton_monai.plans.classification import ClassificationPlan
 from lepton_monai.training.class_losses import loss_of, over_heads
 from lepton_monai.training.loop import Feeding, Looking, Source, batches
@@ -25,7 +24,7 @@ SETTLING_STEPS = 50
 def classification_training(
     plan: ClassificationPlan,
     device: torch.device,
-    network: torch.nn.Module | None = None,
+    network: torch.nn.Module,
     pretrained: Collection[str] = (),
 ) -> Training:
     """Return a training at its first step.
@@ -37,13 +36,11 @@ def classification_training(
     device
         Where to compute.
     network
-        To start from; None: random weights, from torch's own generator.
+        To start from.
     pretrained
         Names of parameters that came from other weights. The last layer counts as new all the same: its
         classes are those of this task.
     """
-    if network is None:
-        network = build_planned(plan)
     loss = partial(over_heads, loss_of(plan, device))
     return Training(plan, device, network, loss, all_but_last(network, pretrained))
 

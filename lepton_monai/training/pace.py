@@ -7,13 +7,14 @@ from functools import partial
 import numpy as np
 
 from lepton_monai.data.cache import CachedCase
+from lepton_monai.networks.build import network_of
 from lepton_monai.plans.options import PlanOptions
 from lepton_monai.plans.plan import Plan
 from lepton_monai.training.clock import FORWARD_SHARE, Pace, fastest, timed, ways_of
 from lepton_monai.training.devices import machine_of
 from lepton_monai.training.loop import Feeding, Source
 from lepton_monai.training.planner import Draft, on_rung
-from lepton_monai.training.segmentation import network_of, patches_of, segmentation_training
+from lepton_monai.training.segmentation import patches_of, segmentation_training
 from lepton_monai.training.stages import all_but_last
 from lepton_monai.training.training import Training
 

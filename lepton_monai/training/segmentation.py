@@ -1,4 +1,4 @@
-"""What is particular to the training of a segmentation: its network, its loss, its patches."""
+"""What is particular to the training of a segmentation: its loss, its patches."""
 
 from collections.abc import Collection, Mapping
 from functools import partial
@@ -7,7 +7,6 @@ import torch
 
 from lepton_monai.data.cache import CachedCase
 from lepton_monai.data.sampler import PatchDataset
-from lepton_monai.networks.build import build_network
 from lepton_monai.plans.plan import Plan
 from lepton_monai.training.loop import Source
 from lepton_monai.training.losses import LOSSES, supervised_loss
@@ -17,7 +16,7 @@ from lepton_monai.training.training import Training
 def segmentation_training(
     plan: Plan,
     device: torch.device,
-    network: torch.nn.Module | None = None,
+    network: torch.nn.Module,
     pretrained: Collection[str] = (),
 ) -> Training:
     """Return a training at its first step.
@@ -29,19 +28,12 @@ def segmentation_training(
     device
         Where to compute.
     network
-        To start from; None: random weights, from torch's own generator.
+        To start from.
     pretrained
         Names of parameters that came from other weights.
     """
-    if network is None:
-        network = network_of(plan)
     loss = partial(supervised_loss, LOSSES[plan.training.loss]())
     return Training(plan, device, network, loss, pretrained)
-
-
-def network_of(plan: Plan) -> torch.nn.Module:
-    """Build the network of a plan with random weights from torch's own generator."""
-    return build_network(plan.network, len(plan.classes), plan.training.patch_size)
 
 
 def patches_of(cases: Mapping[str, CachedCase], plan: Plan) -> Source:

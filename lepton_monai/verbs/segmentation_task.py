@@ -14,7 +14,7 @@ from lepton_monai.core.progress import Progress
 from lepton_monai.core.pseudonyms import Pseudonyms
 from lepton_monai.exports.progress_picture import Patch
 from lepton_monai.inference.model import load_model
-from lepton_monai.networks.build import build_network
+from lepton_monai.networks.build import network_of
 from lepton_monai.plans.options import PlanOptions
 from lepton_monai.plans.plan import ImagePlan, Plan, plan_text, read_plan
 from lepton_monai.plans.run import SEGMENTATION, Run
@@ -100,7 +100,7 @@ class SegmentationTask:
 
     def network(self, plan: Plan) -> torch.nn.Module:
         """Build the network of a plan."""
-        return build_network(plan.network, len(plan.classes), plan.training.patch_size)
+        return network_of(plan)
 
     def training(
         self, plan: Plan, device: torch.device, network: torch.nn.Module, pretrained: Collection[str] = ()

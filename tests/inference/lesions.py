@@ -97,8 +97,7 @@ def lesion_plan(level: Level) -> ClassificationPlan:
 
 def learned(plan: ClassificationPlan, count: int, steps: int) -> Classifier:
     """Train a network on phantoms that the tests don't look at, for seconds."""
-    axes = 2 if plan.input.is_flat else 3
-    phantoms = [phantom(1000 + number, number % 2, axes) for number in range(count)]
+    phantoms = [phantom(1000 + number, number % 2, plan.input.axes) for number in range(count)]
     level = plan.source.level
     samples = [samples_of(CASE, one.source(plan), plan.input, level, None)[0] for one in phantoms]
     arrays = [torch.from_numpy(one.array.astype(np.float32)[None]) for one in samples]

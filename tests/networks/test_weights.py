@@ -7,6 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from lepton_monai.core.errors import InputError, WeightsError
+from lepton_monai.networks.build import network_of
 from lepton_monai.networks.weights import read_weights
 from lepton_monai.plans.plan import write_plan
 from lepton_monai.plans.run import Run
@@ -73,7 +74,7 @@ def a_run(folder: Path, step: int) -> tuple[Run, Training]:
     """Write a run whose only checkpoint is at a step."""
     run, plan = Run(folder), example_plan()
     write_plan(plan, run.plan_path)
-    training = segmentation_training(plan, torch.device("cpu"))
+    training = segmentation_training(plan, torch.device("cpu"), network_of(plan))
     training.step = step
     write_final(run, training)
     return run, training

@@ -11,6 +11,7 @@ import torch
 from lepton_monai.core.errors import InputError
 from lepton_monai.data.batch import Inputs
 from lepton_monai.data.cache import CachedCase
+from lepton_monai.networks.build import network_of
 from lepton_monai.plans.plan import NetworkPlan, Plan
 from lepton_monai.plans.run import Run
 from lepton_monai.training.checkpoint import newest_checkpoint, restore, write_checkpoint, write_final
@@ -46,7 +47,7 @@ def run_to_end(
 ) -> Training:
     """Train; where `keep_at` is given, write a checkpoint there and die some steps later."""
     with deterministic(1), seeded(0):
-        training = segmentation_training(plan, CPU)
+        training = segmentation_training(plan, CPU, network_of(plan))
         if resume:
             restore(training, newest_checkpoint(run))
         advance = training.advance
@@ -94,7 +95,7 @@ def test_the_two_newest_checkpoints_are_kept_and_a_damaged_one_is_passed_over(tm
     plan = dropout_plan(steps=9)
     run = Run(tmp_path / "run")
     with deterministic(1), seeded(0):
-        training = segmentation_training(plan, CPU)
+        training = segmentation_training(plan, CPU, network_of(plan))
 
         def keep(state: Training) -> None:
             write_checkpoint(run, state)
@@ -117,7 +118,7 @@ def test_a_finished_training_keeps_its_model_alone_and_is_not_resumed(tmp_path: 
     plan = dropout_plan(steps=9)
     run = Run(tmp_path / "run")
     with deterministic(1), seeded(0):
-        training = segmentation_training(plan, CPU)
+        training = segmentation_training(plan, CPU, network_of(plan))
         write_checkpoint(run, training)
         training.step = 9
         write_final(run, training)
@@ -138,7 +139,7 @@ def test_the_newest_is_the_one_of_the_highest_step_however_many_digits_it_has(tm
     plan = dropout_plan(steps=9)
     run = Run(tmp_path / "run")
     with deterministic(1), seeded(0):
-        training = segmentation_training(plan, CPU)
+        training = segmentation_training(plan, CPU, network_of(plan))
         for step in (999_900, 1_000_100, 2_000_000_000):
             training.step = step
             write_checkpoint(run, training)
@@ -151,7 +152,8 @@ def test_the_newest_is_the_one_of_the_highest_step_however_many_digits_it_has(tm
 def test_an_unfinished_training_is_no_model(tmp_path: Path) -> None:
     run = Run(tmp_path / "run")
     with deterministic(1), seeded(0):
-        write_checkpoint(run, segmentation_training(dropout_plan(steps=9), CPU))
+        plan = dropout_plan(steps=9)
+        write_checkpoint(run, segmentation_training(plan, CPU, network_of(plan)))
     with pytest.raises(InputError, match=r"isn't finished: it stopped at step 0\. .*--resume"):
         run.weights_path()
 
@@ -160,7 +162,8 @@ def test_an_unfinished_training_is_no_model(tmp_path: Path) -> None:
 def test_a_record_that_is_none_of_ours_is_passed_over(tmp_path: Path, text: str) -> None:
     run = Run(tmp_path / "run")
     with deterministic(1), seeded(0):
-        training = segmentation_training(dropout_plan(steps=9), CPU)
+        plan = dropout_plan(steps=9)
+        training = segmentation_training(plan, CPU, network_of(plan))
         training.step = 3
         write_checkpoint(run, training)
     (run.checkpoint_folder(5)).mkdir()

@@ -10,6 +10,7 @@ from lepton_monai.core.errors import ConfigError
 from lepton_monai.data.batch import image_of
 from lepton_monai.data.inputs import Sample, SourceMeasurement
 from lepton_monai.data.sampler import Share
+from lepton_monai.networks.fusion import build_planned
 from lepton_monai.plans.classification import SourcePlan
 from lepton_monai.plans.options import PlanOptions
 from lepton_monai.training.class_planner import ClassTask, draft_classification
@@ -52,7 +53,7 @@ def test_settled_norms_hold_the_mean_of_what_the_averaged_network_sees_in_the_la
     plan = example_classification(batch_size=4, steps=60)
     source, feeding = images_of(_samples(8), plan), Feeding(CPU)
     with seeded(0):
-        training = classification_training(plan, CPU)
+        training = classification_training(plan, CPU, build_planned(plan))
     training.step = done  # as after so many: the weights don't matter here
     settle_norms(training, source, feeding)
     average = training.average
@@ -63,6 +64,7 @@ def test_settled_norms_hold_the_mean_of_what_the_averaged_network_sees_in_the_la
     with torch.no_grad():
         seen = average.conv1(images)  # type: ignore[operator] # a module
     assert norm.running_mean is not None
+    assert norm.num_batches_tracked is not None
     torch.testing.assert_close(norm.running_mean, seen.mean(dim=(0, 2, 3)), rtol=1e-5, atol=1e-6)
     assert norm.num_batches_tracked is not None
     assert int(norm.num_batches_tracked) == done - first
@@ -72,7 +74,7 @@ def test_settled_norms_hold_the_mean_of_what_the_averaged_network_sees_in_the_la
 def test_frozen_norms_stay_as_they_came() -> None:
     plan = example_classification(frozen=("conv1*", "bn1*", "layer*"))
     with seeded(0):
-        training = classification_training(plan, CPU)
+        training = classification_training(plan, CPU, build_planned(plan))
     before = {name: tensor.clone() for name, tensor in training.average.state_dict().items()}
     settle_norms(training, images_of(_samples(8), plan), Feeding(CPU))
     for name, tensor in training.average.state_dict().items():

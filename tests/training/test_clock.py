@@ -77,7 +77,7 @@ def test_one_step_that_is_far_too_slow_says_enough() -> None:
     begun = list[Training]()
 
     def begin(short: ClassificationPlan) -> tuple[Training, Source]:
-        begun.append(classification_training(short, CPU))
+        begun.append(classification_training(short, CPU, build_planned(short)))
         return begun[-1], images_of(_samples(4), short)
 
     pace = fastest(example_classification(), [("float32", False)], begin, FEEDING, wanted=1e-9)

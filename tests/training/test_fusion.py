@@ -15,6 +15,7 @@ from lepton_monai.evaluation.classification import Judged
 from lepton_monai.evaluation.parts import compared_figures, paired_figures
 from lepton_monai.inference.classifier import heads_of
 from lepton_monai.labels.clinical import ClinicalColumns, ClinicalRow
+from lepton_monai.networks.fusion import build_planned
 from lepton_monai.plans.classification import ClassificationPlan
 from lepton_monai.training.classification import (
     classification_training,
@@ -77,7 +78,7 @@ def plan() -> ClassificationPlan:
 def network(plan: ClassificationPlan) -> torch.nn.Module:
     source, feeding = images_of(_samples(TRAINING, 1, plan), plan), Feeding(CPU)
     with deterministic(1), seeded(0):
-        training = classification_training(plan, CPU)
+        training = classification_training(plan, CPU, build_planned(plan))
         for inputs, label in batches(source, feeding):
             training.advance(inputs, label)
         settle_norms(training, source, feeding)

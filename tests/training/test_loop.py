@@ -10,6 +10,7 @@ import torch
 
 from lepton_monai.core.errors import ConfigError, InputError, StoppedError
 from lepton_monai.data.cache import CachedCase
+from lepton_monai.networks.build import network_of
 from lepton_monai.plans.plan import Plan, Precision
 from lepton_monai.plans.run import Run
 from lepton_monai.training.checkpoint import newest_checkpoint, restore, write_checkpoint
@@ -31,7 +32,7 @@ def trained(
     plan: Plan, cases: dict[str, CachedCase], workers: int = 0, device: torch.device = CPU
 ) -> Training:
     with deterministic(1), seeded(plan.training.seed):
-        training = segmentation_training(plan, device)
+        training = segmentation_training(plan, device, network_of(plan))
         feeding = Feeding(device, workers)
         run_training(
             training, patches_of(cases, plan), feeding, on_log=lambda _: None, on_checkpoint=lambda _: None
@@ -87,7 +88,7 @@ def test_a_loss_that_is_no_number_stops_with_the_cases_named_and_the_state_befor
     cases = two_balls(tmp_path, plan)
     broken = replace(cases["case-1"], image=np.full_like(cases["case-1"].image, np.nan))
     with deterministic(1), seeded(0):
-        training = segmentation_training(with_training(plan, batch_size=1), CPU)
+        training = segmentation_training(with_training(plan, batch_size=1), CPU, network_of(plan))
         kept: list[tuple[int, dict[str, torch.Tensor]]] = []
 
         def keep(state: Training) -> None:
@@ -112,7 +113,7 @@ def test_infinite_gradients_move_nothing_and_stop_the_training(tmp_path: Path) -
     plan = with_training(example_plan(), steps=20)
     cases = two_balls(tmp_path, plan)
     with deterministic(1), seeded(0):
-        training = segmentation_training(plan, CPU)
+        training = segmentation_training(plan, CPU, network_of(plan))
         first = next(training.network.parameters())
         first.register_hook(lambda gradient: gradient * float("inf") if training.step == 4 else gradient)
         kept: list[int] = []
@@ -129,8 +130,9 @@ def test_infinite_gradients_move_nothing_and_stop_the_training(tmp_path: Path) -
 
 
 def test_a_training_that_may_learn_nothing_is_a_mistake() -> None:
+    plan = with_training(example_plan(), frozen=("*",))
     with pytest.raises(ConfigError, match="leaves nothing to learn"):
-        segmentation_training(with_training(example_plan(), frozen=("*",)), CPU)
+        segmentation_training(plan, CPU, network_of(plan))
 
 
 def test_a_signal_ends_the_training_after_its_step_and_keeps_it(tmp_path: Path) -> None:
@@ -140,7 +142,7 @@ def test_a_signal_ends_the_training_after_its_step_and_keeps_it(tmp_path: Path) 
     kept: list[int] = []
     with deterministic(1), seeded(0), pytest.raises(StoppedError) as stopped:
         run_training(
-            segmentation_training(plan, CPU),
+            segmentation_training(plan, CPU, network_of(plan)),
             patches_of(cases, plan),
             Feeding(CPU),
             on_log=lambda _: signal.raise_signal(signal.SIGTERM),
@@ -162,13 +164,13 @@ def test_a_signal_in_the_last_step_is_heard_and_nothing_is_left_to_do(tmp_path: 
     with deterministic(1), seeded(0):
         with pytest.raises(StoppedError, match="step 50 of 50"):
             run_training(
-                segmentation_training(plan, CPU),
+                segmentation_training(plan, CPU, network_of(plan)),
                 source,
                 Feeding(CPU),
                 on_log=lambda _: signal.raise_signal(signal.SIGTERM),
                 on_checkpoint=keep,
             )
-        resumed = segmentation_training(plan, CPU)
+        resumed = segmentation_training(plan, CPU, network_of(plan))
         restore(resumed, newest_checkpoint(run))
         run_training(resumed, source, Feeding(CPU), on_log=lambda _: None, on_checkpoint=lambda _: None)
     assert (resumed.step, [step for step, _, _ in resumed.log]) == (50, [50])

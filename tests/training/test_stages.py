@@ -7,11 +7,13 @@ import torch
 from monai.networks import nets
 
 from lepton_monai.core.errors import ConfigError
+from lepton_monai.networks.build import network_of
 from lepton_monai.networks.efficientnet import EfficientNetLite0
+from lepton_monai.networks.fusion import build_planned
 from lepton_monai.plans.classification import ClassTrainingPlan
 from lepton_monai.training.classification import classification_training
 from lepton_monai.training.seeds import seeded
-from lepton_monai.training.segmentation import network_of, segmentation_training
+from lepton_monai.training.segmentation import segmentation_training
 from lepton_monai.training.stages import (
     all_but_last,
     first_steps,
@@ -158,10 +160,11 @@ def test_stages_thaw_from_the_last_to_the_first_over_the_share_of_the_steps() ->
 
 @pytest.mark.parametrize("tuning", ["probe", "gradual"])
 def test_a_recipe_about_other_weights_wants_some(tuning: str) -> None:
+    plan = example_classification(fine_tuning=tuning)
     with pytest.raises(
         ConfigError, match=f"fine_tuning is `{tuning}`, but nothing came from other weights"
     ):
-        classification_training(example_classification(fine_tuning=tuning), CPU)
+        classification_training(plan, CPU, build_planned(plan))
 
 
 def test_a_segmentation_that_is_new_in_nothing_has_nothing_to_probe() -> None:
