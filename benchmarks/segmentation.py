@@ -14,29 +14,24 @@ import json
 import os
 import shutil
 import signal
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
 from datetime import UTC, datetime
-from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
+from cells import CONFIGS, DATA, as_sets, keep, kept, run_lepton, versions
 from comparison import bounds, print_table
 from cost import judge
 from nnunet_peer import PACKAGES, nnunet_python, told_by
-from tasks import CONFIGS, TASKS, Sides, copy_images, require_data, sides, write_sources
+from tasks import TASKS, Sides, copy_images, require_data, sides, write_sources
 
-from lepton_monai import __version__
 from lepton_monai.evaluation.overlap import dice
 from lepton_monai.images.nifti import read_nifti
-
-ROOT = Path(__file__).resolve().parent.parent
-DATA = ROOT.parent / "shared" / "data"
 
 
 @dataclass(frozen=True)
@@ -140,21 +135,7 @@ def _path(cell: Cell, setting: Setting) -> Path:
 
 
 def _kept(cell: Cell, setting: Setting) -> dict[str, Any] | None:
-    """Return a finished cell; None: there is none.
-
-    Raises
-    ------
-    SystemExit
-        It was made with another time, other threads or other patients.
-    """
-    path = _path(cell, setting)
-    if not path.exists():
-        return None
-    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
-    if found["setting"] != _same_for_all(cell, setting):
-        message = f"{path} was made with another setting: name another --out, or give the same options."
-        raise SystemExit(message)
-    return found
+    return kept(_path(cell, setting), _same_for_all(cell, setting))
 
 
 def _same_for_all(cell: Cell, setting: Setting) -> dict[str, Any]:
@@ -184,17 +165,12 @@ def _finish(cell: Cell, setting: Setting) -> None:
         "setting": _same_for_all(cell, setting),
         **outcome.told,
         "versions": outcome.versions,
-        "finished": datetime.now(tz=UTC).isoformat(timespec="seconds"),
         "dice": {
             name: judged(outcome.masks[name], truths / f"{name}.nii.gz", task.classes)
             for name in cell.sides(setting).test
         },
     }
-    path = _path(cell, setting)
-    path.parent.mkdir(exist_ok=True)
-    temporary = path.with_suffix(".tmp")
-    temporary.write_text(json.dumps(content, indent=2), encoding="utf-8")
-    temporary.replace(path)
+    keep(_path(cell, setting), content)
     seconds = {name: round(value) for name, value in content["seconds"].items()}
     mean = np.nanmean([list(one.values()) for one in content["dice"].values()])
     print(f"  Dice {mean:.3f}, {content['steps']} steps, seconds {seconds}", flush=True)  # noqa: T201
@@ -223,13 +199,12 @@ def _lepton(cell: Cell, setting: Setting, folder: Path) -> Outcome:
         "train.minutes": setting.minutes,
         "plan.training.threads": setting.threads,
     }
-    sets = [part for key, value in changes.items() for part in ("--set", f"{key}={value}")]
     began = time.time()
-    _run_lepton(folder, "train", str(CONFIGS / task.config), "--run", str(run), *sets)
+    run_lepton(folder, folder, "train", str(CONFIGS / task.config), "--run", str(run), *as_sets(changes))
     trained = time.time()
-    _run_lepton(folder, "predict", str(run), str(folder / "test"), "--out", str(out))
+    run_lepton(folder, folder, "predict", str(run), str(folder / "test"), "--out", str(out))
     predicted = time.time()
-    _run_lepton(folder, "evaluate", str(run))
+    run_lepton(folder, folder, "evaluate", str(run))
     patient_of = _patients(out / "key.json")
     masks = {patient: out / name / "mask.nii.gz" for name, patient in patient_of.items()}
     _require_same_figures(run, masks, setting.sources(cell.task) / "labels", task.classes)
@@ -241,20 +216,7 @@ def _lepton(cell: Cell, setting: Setting, folder: Path) -> Outcome:
         "plan": {key: training[key] for key in ("patch_size", "batch_size", "precision")}
         | {"channels": plan["network"]["channels"], "spacing": plan["preparation"]["spacing_mm"]},
     }
-    return Outcome(masks, told, _versions())
-
-
-def _run_lepton(folder: Path, *arguments: str) -> None:
-    environment = os.environ | {"XDG_CACHE_HOME": str(folder / "cache")}
-    command = [sys.executable, "-m", "lepton_monai", *arguments]
-    command += ["--device", "cpu", "--salt", str(folder / "salt")]
-    done = subprocess.run(  # noqa: S603 - our own program
-        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
-    )
-    (folder / f"{arguments[0]}.txt").write_text(done.stdout + done.stderr, encoding="utf-8")
-    if done.returncode:
-        message = f"lepton {' '.join(arguments)} fails:\n{done.stderr.strip()[-2000:]}"
-        raise SystemExit(message)
+    return Outcome(masks, told, versions())
 
 
 def _patients(key: Path) -> dict[str, str]:
@@ -297,7 +259,7 @@ def _nnunet(cell: Cell, setting: Setting, folder: Path) -> Outcome:
 def _plain(cell: Cell, setting: Setting, folder: Path) -> Outcome:
     masks, job = _job(cell, setting, folder)
     told = told_by(Path(sys.executable), "plain_unet.py", str(job))
-    return Outcome(masks, told, _versions())
+    return Outcome(masks, told, versions())
 
 
 def _job(cell: Cell, setting: Setting, folder: Path) -> tuple[dict[str, Path], Path]:
@@ -321,10 +283,6 @@ def _job(cell: Cell, setting: Setting, folder: Path) -> tuple[dict[str, Path], P
     path = folder / "job.json"
     path.write_text(json.dumps(content, indent=2), encoding="utf-8")
     return {name: out / f"{name}.nii.gz" for name in who.test}, path
-
-
-def _versions() -> dict[str, str]:
-    return {"lepton_monai": __version__} | {name: version(name) for name in ("torch", "monai", "numpy")}
 
 
 METHODS: dict[str, Callable[[Cell, Setting, Path], Outcome]] = {

@@ -5,14 +5,14 @@ import shutil
 from dataclasses import dataclass
 from pathlib import Path
 
+from cells import CONFIGS
+
 from lepton_monai.cases.case import load_case
 from lepton_monai.cases.collect import collect
 from lepton_monai.config.load import load_config
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.pseudonyms import load_pseudonyms
 from lepton_monai.exports.nifti import write_image, write_mask
-
-CONFIGS = Path(__file__).resolve().parent.parent / "configs"
 
 
 @dataclass(frozen=True)

@@ -1,0 +1,83 @@
+"""A cell of a benchmark of trainings: made by the real commands, and kept, so that a next start goes on."""
+
+import json
+import os
+import subprocess
+import sys
+from collections.abc import Mapping
+from datetime import UTC, datetime
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+from lepton_monai import __version__
+
+ROOT = Path(__file__).resolve().parent.parent
+CONFIGS = ROOT / "configs"
+DATA = ROOT.parent / "shared" / "data"
+
+
+def kept(path: Path, setting: Mapping[str, Any]) -> dict[str, Any] | None:
+    """Return a finished cell; None: there is none.
+
+    Raises
+    ------
+    SystemExit
+        It was made with another time, other threads or other patients.
+    """
+    if not path.exists():
+        return None
+    found: dict[str, Any] = json.loads(path.read_text(encoding="utf-8"))
+    if found["setting"] != setting:
+        message = f"{path} was made with another setting: name another --out, or give the same options."
+        raise SystemExit(message)
+    return found
+
+
+def keep(path: Path, content: Mapping[str, Any]) -> None:
+    """Write a finished cell, whole or not at all."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    temporary = path.with_suffix(".tmp")
+    finished = datetime.now(tz=UTC).isoformat(timespec="seconds")
+    temporary.write_text(json.dumps({**content, "finished": finished}, indent=2), encoding="utf-8")
+    temporary.replace(path)
+
+
+def run_lepton(folder: Path, home: Path, *arguments: str) -> str:
+    """Run a real command on the CPU and return what it prints.
+
+    Parameters
+    ----------
+    folder
+        Keeps its output, as VERB.txt.
+    home
+        Holds its cache and its salt.
+    arguments
+        The verb first.
+
+    Raises
+    ------
+    SystemExit
+        It fails.
+    """
+    environment = os.environ | {"XDG_CACHE_HOME": str(home / "cache")}
+    command = [sys.executable, "-m", "lepton_monai", *arguments]
+    command += ["--device", "cpu", "--salt", str(home / "salt")]
+    done = subprocess.run(  # noqa: S603 - our own program
+        command, cwd=ROOT, env=environment, capture_output=True, text=True, check=False
+    )
+    (folder / f"{arguments[0]}.txt").write_text(done.stdout + done.stderr, encoding="utf-8")
+    if done.returncode:
+        message = f"lepton {' '.join(arguments)} fails:\n{done.stderr.strip()[-2000:]}"
+        raise SystemExit(message)
+    return done.stdout
+
+
+def as_sets(changes: Mapping[str, object]) -> list[str]:
+    """Return changes of a config as arguments."""
+    return [part for key, value in changes.items() for part in ("--set", f"{key}={value}")]
+
+
+def versions() -> dict[str, str]:
+    """Return what was measured."""
+    return {"lepton_monai": __version__} | {name: version(name) for name in ("torch", "monai", "numpy")}
