@@ -30,7 +30,11 @@ STARTS = {
 
 def print_tables(cells: Sequence[Cell]) -> None:
     """Print what is finished."""
-    for task, title in (("mednist", "MedNIST"), ("ct", "Tumour on CT slices"), ("pet", "on PET slices")):
+    for task, title in (
+        ("mednist", "MedNIST"),
+        ("ct", "Tumour on CT slices"),
+        ("pet", "Tumour on PET slices"),
+    ):
         whole = _chosen(cells, task, size=0)
         print(f"\n{title}, the whole training side")  # noqa: T201 - this is a program
         for cell in whole:

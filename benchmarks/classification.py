@@ -91,21 +91,21 @@ class Cell:
 
 
 FEW_IMAGES, FEW_IMAGES_SEEDS, FEW_IMAGES_MINUTES = (10, 50), range(5), 1.0
-FEW_PATIENTS, FEW_PATIENTS_SEEDS, FEW_PATIENTS_STEPS = (4, 8, 18), range(3), 120
+FEW_PATIENTS, FEW_PATIENTS_SEEDS, FEW_PATIENTS_STEPS = (4, 8, 18), range(3), 100
 
 CELLS = [
     *(Cell(task, start) for task in TASKS for start in ("imagenet", "random")),
-    *(
-        Cell("pet", start, size, seed)
-        for seed in FEW_PATIENTS_SEEDS
-        for size in FEW_PATIENTS
-        for start in ("random", "mednist")
-    ),
     *(
         Cell("mednist", start, size, seed)
         for seed in FEW_IMAGES_SEEDS
         for size in FEW_IMAGES
         for start in ("imagenet", "random")
+    ),
+    *(
+        Cell("pet", start, size, seed)
+        for seed in FEW_PATIENTS_SEEDS
+        for size in FEW_PATIENTS
+        for start in ("random", "mednist")
     ),
     *(Cell("pet", "ct", size, seed) for seed in FEW_PATIENTS_SEEDS for size in FEW_PATIENTS),
 ]
