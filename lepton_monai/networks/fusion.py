@@ -11,6 +11,10 @@ HIDDEN = 32
 """Features of the values, and of both together."""
 
 
+HEADS = ("of_both", "of_image", "of_values")
+"""Names of the layers that give the logits of a fused classifier: the first decides."""
+
+
 class FusedClassifier(torch.nn.Module):
     """Three heads on two parts: image and values together decide, and each alone is there to compare.
 

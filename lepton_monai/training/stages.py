@@ -7,7 +7,7 @@ from itertools import groupby
 import torch
 
 from lepton_monai.core.errors import ConfigError
-from lepton_monai.networks.fusion import FusedClassifier
+from lepton_monai.networks.fusion import HEADS, FusedClassifier
 from lepton_monai.plans.recipe import Recipe
 
 NUMBERED = re.compile(r"(?:[^.\d]*\.)*?[^.]*\d[^.]*")
@@ -57,8 +57,9 @@ def all_but_last(network: torch.nn.Module, names: Collection[str] | None = None)
     Of a fused classifier these are its heads.
     """
     every = [name for name, _ in network.named_parameters()]
-    last = "of_" if isinstance(network, FusedClassifier) else f"{every[-1].rpartition('.')[0]}."
-    return frozenset(name for name in (every if names is None else names) if not name.startswith(last))
+    last = HEADS if isinstance(network, FusedClassifier) else (every[-1].rpartition(".")[0],)
+    prefixes = tuple(f"{layer}." for layer in last)
+    return frozenset(name for name in (every if names is None else names) if not name.startswith(prefixes))
 
 
 def rate_factors(stages: Stages, recipe: Recipe) -> dict[str, float]:

@@ -10,7 +10,7 @@ from lepton_monai.core.errors import ConfigError
 from lepton_monai.networks.build import network_of
 from lepton_monai.networks.efficientnet import EfficientNetLite0
 from lepton_monai.networks.fusion import build_planned
-from lepton_monai.plans.classification import ClassTrainingPlan
+from lepton_monai.plans.classification import ClassTrainingPlan, ClinicalPlan, NumberPlan
 from lepton_monai.training.classification import classification_training
 from lepton_monai.training.seeds import seeded
 from lepton_monai.training.segmentation import segmentation_training
@@ -107,6 +107,15 @@ def test_the_norm_after_the_last_block_belongs_to_it_and_what_is_not_pretrained_
     stages = stages_of(network, names | {"features.norm5.running_mean"})
     assert len(stages) == 3
     assert stages[-1][-1] == "features.norm5.bias"
+
+
+def test_the_last_layers_of_a_fused_classifier_are_all_its_heads() -> None:
+    clinical = ClinicalPlan("file", (NumberPlan("age", 0.0, 1.0),), (), 0.1, 8)
+    network = build_planned(replace(example_classification(), clinical=clinical))
+    every = {name for name, _ in network.named_parameters()}
+    parts = {name.partition(".")[0] for name in every - all_but_last(network)}
+    assert parts == {"of_both", "of_image", "of_values"}
+    assert {name.partition(".")[0] for name in all_but_last(network)} == {"image", "values"}
 
 
 def test_the_rate_falls_by_a_factor_a_stage() -> None:
