@@ -133,7 +133,7 @@ def check(config: Path, pictures: Path | None, changes: tuple[str, ...], **commo
 
 @lepton.command(short_help="Train by a config; test cases are never opened.")
 @click.argument("config", type=FOLDER)
-@click.option("--run", required=True, type=FOLDER, help="The folder to make, or to go on with.")
+@click.option("--run", type=FOLDER, help="The folder to make, or to go on with.")
 @click.option("--plan", type=FOLDER, help="A plan made before: the same run again.")
 @click.option("--resume", is_flag=True, help="Go on from the newest checkpoint of the run.")
 @click.option("--from", "start", type=FOLDER, help="A run, a weight file or known weights to start from.")
@@ -157,7 +157,7 @@ def check(config: Path, pictures: Path | None, changes: tuple[str, ...], **commo
 @every_verb
 def train(
     config: Path,
-    run: Path,
+    run: Path | None,
     plan: Path | None,
     resume: bool,
     start: Path | None,
@@ -178,6 +178,9 @@ def train(
     if dry_run and (plan or resume or fold == "all"):
         message = "--dry-run makes a new plan of one training: leave out --plan, --resume and --fold all."
         raise click.UsageError(message)
+    if run is None and not dry_run:
+        message = "--run is missing: name the folder to make."
+        raise click.UsageError(message)
     with Session(**common) as told:
         more = [f"train.seed={seed}"] if seed is not None else []
         more += [f"network.weights={start}"] if start is not None else []
@@ -193,7 +196,7 @@ def train(
         from lepton_monai.verbs.train import train as verb
 
         shown: Any = class_tables if loaded.task == "classification" else run_tables
-        if dry_run:
+        if dry_run or run is None:
             planned = plan_only(loaded, pseudonyms=told.pseudonyms, device=device, progress=told.progress)
             told.show(shown.plan_document(planned), shown.plan_text(planned))
             return

@@ -202,7 +202,7 @@ def _class_weights(counts: Sequence[int], known: Sequence[int]) -> tuple[tuple[f
 def _label_weights(counts: Sequence[int], known: Sequence[int]) -> tuple[tuple[float, ...], str]:
     said = ", ".join(f"{count} of {every}" for count, every in zip(counts, known, strict=True))
     ratios = [(every - count) / count if count else 0.0 for count, every in zip(counts, known, strict=True)]
-    weights = [round(one, 4) if one and max(one, 1 / one) >= UNBALANCED else 1.0 for one in ratios]
+    weights = [float(f"{one:.4g}") if one and max(one, 1 / one) >= UNBALANCED else 1.0 for one in ratios]
     return tuple(weights), f"{said} are positive: both sides of a label count about the same"
 
 

@@ -149,3 +149,12 @@ def test_control_characters_of_a_file_name_never_reach_the_terminal(
     os.close(os.open(os.fsencode(tmp_path / "export") + b"/\xff\xfe", os.O_CREAT | os.O_WRONLY))
     assert run(["index", str(tmp_path / "export"), "--salt", salt]) == 0
     assert "\x1b" not in capfd.readouterr().out
+
+
+def test_a_training_wants_a_folder_and_a_plan_to_look_at_wants_none(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert run(["train", str(tmp_path / "task.yaml")]) == 2
+    assert "--run is missing: name the folder to make" in capsys.readouterr().err
+    assert run(["train", str(tmp_path / "task.yaml"), "--dry-run"]) == 2
+    assert "can't be read" in capsys.readouterr().err
