@@ -153,6 +153,8 @@ def evaluate_text(done: "ClassEvaluation", side: str = "") -> str:
     else:
         classes = done.point.classes
         parts.append(table(("truth", *classes), _confusion(figures, classes)))
+        if len(classes) == 2:
+            parts.append(f"Sensitivity, AUPRC and F1 are of `{classes[1]}`, specificity of `{classes[0]}`.")
     lines = [_lines(figures, side)]
     if done.position is not None:
         place = f"AUROC of a slice's place alone, without its image: {done.position.text(3)}."

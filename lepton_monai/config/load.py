@@ -180,7 +180,7 @@ def _problem(
     if error["type"] == "missing":
         way = "; give it in the config or with --set data.root=FOLDER"
         return line, f"{where}: `{name}` is missing{way if name == 'data.root' else ''}."
-    said = error["msg"].removeprefix("Value error, ")
+    said = error["msg"].removeprefix("Value error, ").removesuffix(".")
     return line, f"{where}: `{name}`: {said[0].lower()}{said[1:]}."
 
 

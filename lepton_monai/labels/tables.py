@@ -127,7 +127,7 @@ def read_rows(
             head = list(reader.fieldnames or ())
             rows = [(reader.line_num, row) for row in reader]
     except (OSError, UnicodeDecodeError, csv.Error) as error:
-        message = f"{what} can't be read: {error}."
+        message = f"{what} can't be read: {getattr(error, 'strerror', None) or error}."
         raise ConfigError(message) from error
     twice = [name for name in dict.fromkeys((by, *columns)) if head.count(name) > 1]
     if twice:

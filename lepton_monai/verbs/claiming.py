@@ -17,11 +17,12 @@ def new_run(folder: Path) -> Run:
     OutputFolderError
         It is one already, or isn't ours.
     """
-    if (folder / "plan.yaml").exists():
+    run = Run(folder)
+    if run.plan_path.exists() and run.checkpoints_folder.exists():
         message = f"{folder} is a run already; name a folder that doesn't exist yet, or give --resume."
         raise OutputFolderError(message)
     claim_folder(folder, "train")
-    return Run(folder)
+    return run
 
 
 def resumed_run(folder: Path, config: AnyConfig) -> Run:

@@ -127,6 +127,8 @@ def train(
     kept = run.plan_path if resume else plan_file
     given = task.read_plan(kept) if kept else None
     with locked(run.folder):
+        if not resume:
+            run.plan_path.unlink(missing_ok=True)  # of a training that ended before its first step
         # 1. Cases, their split, the plan, and every training case as the network wants it.
         ready = task.prepare(given, setting)
         _keep(task, run, ready, feeding)

@@ -38,9 +38,11 @@ def test_a_map_equals_monais(size: tuple[int, int, int]) -> None:
     assert highest > 0.0
 
 
-@pytest.mark.parametrize(
-    "name", [name for name in CLASSIFIERS if name not in {"vit", "resnet101", "resnet152"}]
-)
+LEFT_OUT = {"vit", "resnet101", "resnet152", "dynunet-encoder"}
+"""Tokens; two that are too deep for a test; one that sees volumes alone."""
+
+
+@pytest.mark.parametrize("name", [name for name in CLASSIFIERS if name not in LEFT_OUT])
 def test_every_network_has_a_map_without_a_trace_left_in_it(name: str) -> None:
     network = _network(name, (64, 64, 1))
     found, layer = grad_cam(network, _image(64, 64), 0)

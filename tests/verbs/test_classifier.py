@@ -165,6 +165,17 @@ def test_a_stopped_training_resumes_to_the_same_bytes(
         train(config, tmp_path / "run", **options)  # type: ignore[arg-type]
 
 
+def test_a_training_that_ended_before_its_first_step_leaves_its_folder_to_the_next(
+    pictures: Path, tmp_path: Path
+) -> None:
+    config = write_task(tmp_path, pictures, PICTURES, "plan.training.fine_tuning=probe")
+    with pytest.raises(ConfigError, match="nothing came from other weights"):
+        train(config, tmp_path / "run", pseudonyms=NAMES, device="cpu")
+    config = write_task(tmp_path, pictures, PICTURES, "plan.training.steps=2")
+    done = train(config, tmp_path / "run", pseudonyms=NAMES, device="cpu")
+    assert done.plan.training.steps == 2
+
+
 def test_figures_are_of_the_test_images_and_say_that_nobody_is_known(
     trained: AnyReport,
 ) -> None:
