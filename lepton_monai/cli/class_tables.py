@@ -35,19 +35,6 @@ _TOLD = {
 }
 
 
-def plan_text(plan: "ClassificationPlan") -> str:
-    """Return a plan as it would be kept: every value, with the reasons at its end."""
-    from lepton_monai.plans.classification import classification_text
-
-    said = "The steps are measured when the training starts; nothing was trained."
-    return f"{classification_text(plan)}\n{said}"
-
-
-def plan_document(plan: "ClassificationPlan") -> dict[str, Any]:
-    """Return a plan as one document."""
-    return asdict(plan)
-
-
 def check_text(found: "ClassCheckReport") -> str:
     """Return the classes by side, and the findings."""
     rows = [

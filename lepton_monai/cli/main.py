@@ -198,7 +198,7 @@ def train(
         shown: Any = class_tables if loaded.task == "classification" else run_tables
         if dry_run or run is None:
             planned = plan_only(loaded, pseudonyms=told.pseudonyms, device=device, progress=told.progress)
-            told.show(shown.plan_document(planned), shown.plan_text(planned))
+            told.show(run_tables.plan_document(planned), run_tables.plan_text(planned))
             return
         options: dict[str, Any] = {
             "pseudonyms": told.pseudonyms,

@@ -14,20 +14,21 @@ from lepton_monai.cli.tables import (
 )
 
 if TYPE_CHECKING:  # each verb's own command imports it; the others shall not pay for it
+    from lepton_monai.plans.classification import ClassificationPlan
     from lepton_monai.plans.plan import Plan
     from lepton_monai.verbs.evaluate import Comparison, Evaluation
     from lepton_monai.verbs.folds import FoldsReport
     from lepton_monai.verbs.train import AnyReport, TrainReport
 
 
-def plan_text(plan: "Plan") -> str:
-    """Return a plan as it would be kept: every value, with the reasons at its end."""
+def plan_text(plan: "Plan | ClassificationPlan") -> str:
+    """Return a plan, of any task, as it would be kept: every value, with the reasons at its end."""
     from lepton_monai.plans.plan import plan_text as as_yaml
 
     return f"{as_yaml(plan)}\nThe steps are measured when the training starts; nothing was trained."
 
 
-def plan_document(plan: "Plan") -> dict[str, Any]:
+def plan_document(plan: "Plan | ClassificationPlan") -> dict[str, Any]:
     """Return a plan as one document."""
     return asdict(plan)
 

@@ -15,19 +15,16 @@ from lepton_monai.config.schema import (
     Pattern,
     Positive,
     Section,
-    SplitSection,
+    TaskConfig,
     TrainSection,
     WeightsSection,
     any_part_of,
-    given_of,
-    listed,
+    label_set,
 )
 from lepton_monai.dicom.keyword import require_coded
 from lepton_monai.labels.clinical import ClinicalColumns
-from lepton_monai.labels.labelset import LabelClass, LabelSet
 from lepton_monai.labels.tables import By
 from lepton_monai.plans.classification import ClassificationPlan
-from lepton_monai.plans.options import PlanOptions
 
 CLASSIFIER_NAMES = (
     "efficientnet-lite0",
@@ -214,12 +211,11 @@ else:
     ClassPlanSection = any_part_of(ClassificationPlan, _CHOSEN_ELSEWHERE)
 
 
-class ClassificationConfig(Section):
-    """A whole task."""
+class ClassificationConfig(TaskConfig):
+    """A classification, whole."""
 
     task: Literal["classification"]
     data: ClassDataSection
-    split: SplitSection = SplitSection()
     network: ClassifierSection = ClassifierSection()
     train: ClassTrainSection = ClassTrainSection()
     plan: ClassPlanSection = ClassPlanSection()
@@ -247,16 +243,10 @@ class ClassificationConfig(Section):
 
     def _labels(self) -> ClassLabels:
         section = self.data.labels
-        drawn: tuple[LabelClass, ...] = ()
-        if isinstance(section.classes, dict):
-            drawn = tuple(
-                LabelClass(name, tuple(str(one) for one in listed(patterns)))
-                for name, patterns in section.classes.items()
-            )
         return ClassLabels(
             source=section.source,
             classes=tuple(section.classes) if isinstance(section.classes, list) else (),
-            segments=LabelSet(drawn),
+            segments=label_set(section.classes if isinstance(section.classes, dict) else {}),
             annotation=section.annotation,
             folder=section.folder,
             table=section.table,
@@ -265,16 +255,3 @@ class ClassificationConfig(Section):
             columns=tuple(section.columns),
             keyword=section.keyword,
         )
-
-    def plan_options(self) -> PlanOptions:
-        """Return what the user fixed of the plan, by dotted names."""
-        given = dict(given_of(self.plan, ""))
-        if self.network.name:
-            given["network.name"] = self.network.name
-        if self.network.arguments:
-            given["network.arguments"] = self.network.arguments
-        return PlanOptions(minutes=self.train.minutes, seed=self.train.seed, given=given)
-
-    def of_fold(self, fold: int) -> "ClassificationConfig":
-        """Return the config of one fold."""
-        return self.model_copy(update={"split": self.split.model_copy(update={"fold": fold})})

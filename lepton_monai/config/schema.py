@@ -1,9 +1,9 @@
 """What a config may hold. Every key has a default but `data.root`, `data.images`, `data.labels`."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import is_dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any, Literal, get_args, get_type_hints
+from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
 
@@ -161,15 +161,35 @@ class EvaluateSection(Section):
     hit_iou: Share = 0.1
 
 
-class Config(Section):
-    """A whole task."""
+class TaskConfig(Section):
+    """What the config of every task has."""
+
+    data: Any
+    split: SplitSection = SplitSection()
+    network: Any
+    train: TrainSection = TrainSection()
+    plan: PlanSection = PlanSection()
+
+    def plan_options(self) -> PlanOptions:
+        """Return what the user fixed of the plan, by dotted names."""
+        given = dict(given_of(self.plan, ""))
+        if "name" in self.network.model_fields_set and self.network.name:
+            given["network.name"] = self.network.name
+        if self.network.arguments:
+            given["network.arguments"] = self.network.arguments
+        return PlanOptions(minutes=self.train.minutes, seed=self.train.seed, given=given)
+
+    def of_fold(self, fold: int) -> Self:
+        """Return the config of one fold."""
+        return self.model_copy(update={"split": self.split.model_copy(update={"fold": fold})})
+
+
+class Config(TaskConfig):
+    """A segmentation, whole."""
 
     task: Literal["segmentation"]
     data: DataSection
-    split: SplitSection = SplitSection()
     network: NetworkSection = NetworkSection()
-    train: TrainSection = TrainSection()
-    plan: PlanSection = PlanSection()
     evaluate: EvaluateSection = EvaluateSection()
 
     def data_choice(self) -> DataChoice:
@@ -189,35 +209,20 @@ class Config(Section):
             same_person=persons,
         )
 
-    def plan_options(self) -> PlanOptions:
-        """Return what the user fixed of the plan, by dotted names."""
-        given = dict(given_of(self.plan, ""))
-        if "name" in self.network.model_fields_set:
-            given["network.name"] = self.network.name
-        if self.network.arguments:
-            given["network.arguments"] = self.network.arguments
-        return PlanOptions(minutes=self.train.minutes, seed=self.train.seed, given=given)
-
     def _image_choice(self) -> ImageChoice:
         name, image = next(iter(self.data.images.items()))
         return ImageChoice(name, image.modality, image.description, image.folder)
 
     def _label_choice(self) -> LabelChoice:
         section = self.data.labels
-        classes = tuple(
-            LabelClass(name, tuple(str(one) for one in listed(patterns)))
-            for name, patterns in section.classes.items()
-        )
-        return LabelChoice(section.source, LabelSet(classes), section.empty == "negative", section.folder)
-
-    def of_fold(self, fold: int) -> "Config":
-        """Return the config of one fold."""
-        return self.model_copy(update={"split": self.split.model_copy(update={"fold": fold})})
+        classes = label_set(section.classes)
+        return LabelChoice(section.source, classes, section.empty == "negative", section.folder)
 
 
-def listed(patterns: Pattern | list[Pattern]) -> list[Pattern]:
-    """Return the patterns of a class as a list."""
-    return patterns if isinstance(patterns, list) else [patterns]
+def label_set(classes: Mapping[str, Pattern | list[Pattern]]) -> LabelSet:
+    """Return the classes of label objects, in order of precedence, with their patterns."""
+    patterns = {name: one if isinstance(one, list) else [one] for name, one in classes.items()}
+    return LabelSet(tuple(LabelClass(name, tuple(map(str, every))) for name, every in patterns.items()))
 
 
 def given_of(section: Section, prefix: str) -> Iterator[tuple[str, Any]]:

@@ -70,6 +70,14 @@ def _whole(container: Container) -> Any:
     return dataset
 
 
+def value_of(dataset: Any, keyword: str) -> Any:
+    """Return the value of an attribute; None: it isn't there, or pydicom can't make one of it."""
+    try:
+        return dataset.get(keyword)
+    except Exception:  # noqa: BLE001 - the border: parsed only now, it may raise anything
+        return None
+
+
 def parsed_dataset(container: Container) -> tuple[Any, tuple[bool, bool], int]:
     """Parse a data set up to its bulk; return it, its encoding (implicit, little) and where it ended.
 

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from lepton_monai.core.volume import Volume
+from lepton_monai.dicom.dataset import value_of
 from lepton_monai.dicom.header import Header
 
 _NUMBERS: Mapping[str, tuple[tuple[str, ...], float]] = {
@@ -135,28 +136,21 @@ def _places(dataset: Any) -> Iterator[Any]:
 
 
 def _items(dataset: Any, keyword: str) -> list[Any]:
-    return list(_value(dataset, keyword) or [])
+    return list(value_of(dataset, keyword) or [])
 
 
 def _first(places: Sequence[Any], keywords: Sequence[str]) -> Any:
     for keyword in keywords:
         for place in places:
-            value = _value(place, keyword)
+            value = value_of(place, keyword)
             if value is not None and value != "":
                 return value
     return None
 
 
-def _value(dataset: Any, keyword: str) -> Any:
-    try:
-        return dataset.get(keyword)
-    except Exception:  # noqa: BLE001 - the border: any value of a foreign file may be rubbish
-        return None
-
-
 def _identifying_words(dataset: Any) -> frozenset[str]:
     """Return the words of names and numbers: somebody may have typed them into a field for a device."""
-    return frozenset().union(*(_words(str(_value(dataset, keyword) or "")) for keyword in _IDENTIFYING))
+    return frozenset().union(*(_words(str(value_of(dataset, keyword) or "")) for keyword in _IDENTIFYING))
 
 
 def _words(text: str) -> frozenset[str]:

@@ -52,11 +52,6 @@ class SliceClassifier(torch.nn.Module):
         features: torch.Tensor = self.backbone(slices.flatten(0, 1))
         return features.reshape(*slices.shape[:2], -1)
 
-    def slice_weights(self, volume: torch.Tensor) -> torch.Tensor:
-        """Return what each slice weighs in the decision, ``(n, k)``."""
-        weights: torch.Tensor = self.attention(self.features(volume))
-        return weights
-
     def forward(self, volume: torch.Tensor) -> torch.Tensor:
         """Return logits ``(n, classes)``."""
         features = self.features(volume)

@@ -4,7 +4,7 @@ A file like the one of a segmentation: the same plan gives the same bytes, and w
 clock is frozen in it.
 """
 
-from dataclasses import asdict, field
+from dataclasses import field
 from pathlib import Path
 from typing import Annotated, Any, Literal, Self
 
@@ -24,7 +24,6 @@ from lepton_monai.plans.plan import (
     Schedule,
     Share,
     Triple,
-    as_yaml,
     checked,
     read_yaml,
 )
@@ -234,11 +233,6 @@ class ClassificationPlan:
     def parts(self) -> tuple[str, ...]:
         """What the model can also be asked alone."""
         return PARTS if self.clinical else ()
-
-
-def classification_text(plan: ClassificationPlan) -> str:
-    """Return a plan as YAML."""
-    return as_yaml(asdict(plan))
 
 
 def read_classification(path: Path) -> ClassificationPlan:

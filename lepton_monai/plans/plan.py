@@ -15,7 +15,6 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from lepton_monai.core.errors import ConfigError
-from lepton_monai.core.files import write_text
 
 SCHEMA = 2
 _STRICT = ConfigDict(extra="forbid")
@@ -166,16 +165,6 @@ class Plan:
     reasons: dict[str, str] = field(default_factory=dict)
 
 
-def write_plan(plan: Plan, path: Path) -> None:
-    """Write a plan as YAML."""
-    write_text(path, plan_text(plan))
-
-
-def plan_text(plan: Plan) -> str:
-    """Return a plan as YAML."""
-    return as_yaml(asdict(plan))
-
-
 def read_plan(path: Path) -> Plan:
     """Read a plan.
 
@@ -188,19 +177,13 @@ def read_plan(path: Path) -> Plan:
     return checked(Plan, read_yaml(path, what, SCHEMA), what)
 
 
-def plan_from(text: str, what: str) -> Plan:
-    """Read a plan from its YAML; `what` names it in messages.
-
-    Raises
-    ------
-    ConfigError
-        It is no YAML, has values that don't fit, or another schema version.
-    """
-    return checked(Plan, _content(text, what, SCHEMA), what)
-
-
 AnyPlan = TypeVar("AnyPlan")
 """Of any task."""
+
+
+def plan_text(plan: Any) -> str:
+    """Return a plan, of any task, as YAML."""
+    return as_yaml(asdict(plan))
 
 
 def with_values(plan: AnyPlan, values: Mapping[str, Any]) -> AnyPlan:

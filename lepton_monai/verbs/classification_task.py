@@ -21,7 +21,6 @@ from lepton_monai.inference.decision import Heads, choose_decisions, log_weights
 from lepton_monai.networks.fusion import build_planned
 from lepton_monai.plans.classification import (
     ClassificationPlan,
-    classification_text,
     read_classification,
 )
 from lepton_monai.plans.run import Run
@@ -75,10 +74,6 @@ class ClassificationTask:
     def read_plan(self, path: Path) -> ClassificationPlan:
         """Read a plan."""
         return read_classification(path)
-
-    def plan_text(self, plan: ClassificationPlan) -> str:
-        """Return a plan as YAML."""
-        return classification_text(plan)
 
     def draft(self, pseudonyms: Pseudonyms, device: torch.device, progress: Progress) -> ClassificationPlan:
         """Plan everything but the number of steps, which is left at 1."""

@@ -16,7 +16,7 @@ from lepton_monai.exports.progress_picture import Patch
 from lepton_monai.inference.model import load_model
 from lepton_monai.networks.build import network_of
 from lepton_monai.plans.options import PlanOptions
-from lepton_monai.plans.plan import ImagePlan, Plan, plan_text, read_plan
+from lepton_monai.plans.plan import ImagePlan, Plan, read_plan
 from lepton_monai.plans.run import SEGMENTATION, Run
 from lepton_monai.training.devices import machine_of
 from lepton_monai.training.pace import measured_plan
@@ -49,10 +49,6 @@ class SegmentationTask:
     def read_plan(self, path: Path) -> Plan:
         """Read a plan."""
         return read_plan(path)
-
-    def plan_text(self, plan: Plan) -> str:
-        """Return a plan as YAML."""
-        return plan_text(plan)
 
     def draft(self, pseudonyms: Pseudonyms, device: torch.device, progress: Progress) -> Plan:
         """Plan the heaviest training that memory can bear."""

@@ -14,6 +14,7 @@ from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
 from lepton_monai.data.batch import image_of
 from lepton_monai.data.sampler import Share
 from lepton_monai.exports.progress_picture import write_training_picture
+from lepton_monai.plans.plan import plan_text
 from lepton_monai.plans.run import Run, write_key, write_split
 from lepton_monai.training.checkpoint import write_checkpoint, write_final
 from lepton_monai.training.devices import choose_device, usual_workers
@@ -175,7 +176,7 @@ def _keep(task: AnyTask, run: Run, ready: Ready[Any, Any], feeding: Feeding) -> 
     write_environment(run, feeding.device)
     if ready.fingerprint is not None:
         write_fingerprint(run, ready.fingerprint)
-    write_text(run.plan_path, task.plan_text(ready.plan))
+    write_text(run.plan_path, plan_text(ready.plan))
 
 
 def _trained(task: AnyTask, run: Run, fed: Fed, setting: Setting, *, resume: bool) -> Training:

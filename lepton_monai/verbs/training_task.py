@@ -121,10 +121,6 @@ class TrainingTask(Protocol[PlanKind, Judged, Figures]):
         """Read a plan of this kind."""
         ...
 
-    def plan_text(self, plan: PlanKind) -> str:
-        """Return a plan as YAML."""
-        ...
-
     def draft(self, pseudonyms: Pseudonyms, device: torch.device, progress: Progress) -> PlanKind:
         """Plan everything that needs no clock; training cases alone are opened."""
         ...

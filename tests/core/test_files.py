@@ -23,9 +23,8 @@ from lepton_monai.core.files import (
 
 ROOT = Path(__file__).parents[2]
 
-not_as_root = pytest.mark.skipif(
-    hasattr(os, "geteuid") and os.geteuid() == 0, reason="root may read and write everything"
-)
+IS_ROOT = hasattr(os, "geteuid") and os.geteuid() == 0
+not_as_root = pytest.mark.skipif(IS_ROOT, reason="root may read and write everything")
 
 
 def run(code: str, *arguments: object) -> subprocess.CompletedProcess[str]:

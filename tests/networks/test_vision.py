@@ -16,10 +16,10 @@ CLASSES = 3
 
 MISSING = {name for name in ("timm", "torchvision") if importlib.util.find_spec(name) is None}
 
+WANTED = "needs {0}: the extra `{0}` with constraints-vision.txt"
+
 needs = {
-    name: pytest.mark.skipif(
-        name in MISSING, reason=f"needs {name}: the extra `{name}` with constraints-vision.txt"
-    )
+    name: pytest.mark.skipif(name in MISSING, reason=WANTED.format(name))
     for name in ("timm", "torchvision")
 }
 

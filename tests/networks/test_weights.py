@@ -9,7 +9,7 @@ from safetensors.torch import save_file
 from lepton_monai.core.errors import InputError, WeightsError
 from lepton_monai.networks.build import network_of
 from lepton_monai.networks.weights import read_weights
-from lepton_monai.plans.plan import write_plan
+from lepton_monai.plans.plan import plan_text
 from lepton_monai.plans.run import Run
 from lepton_monai.training.checkpoint import write_final
 from lepton_monai.training.segmentation import segmentation_training
@@ -73,7 +73,7 @@ def test_a_monai_bundle_is_read_from_its_folder(tmp_path: Path, name: str) -> No
 def a_run(folder: Path, step: int) -> tuple[Run, Training]:
     """Write a run whose only checkpoint is at a step."""
     run, plan = Run(folder), example_plan()
-    write_plan(plan, run.plan_path)
+    run.plan_path.write_text(plan_text(plan), encoding="utf-8")
     training = segmentation_training(plan, torch.device("cpu"), network_of(plan))
     training.step = step
     write_final(run, training)

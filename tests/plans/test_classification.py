@@ -5,15 +5,15 @@ from pathlib import Path
 import pytest
 
 from lepton_monai.core.errors import ConfigError
-from lepton_monai.plans.classification import classification_text, read_classification
-from lepton_monai.plans.plan import read_plan
+from lepton_monai.plans.classification import read_classification
+from lepton_monai.plans.plan import plan_text, read_plan
 from lepton_monai.plans.run import CLASSIFICATION, Run
 from tests.plans.class_examples import example_classification
 
 
 def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
     plan = example_classification()
-    (tmp_path / "plan.yaml").write_text(classification_text(plan), encoding="utf-8")
+    (tmp_path / "plan.yaml").write_text(plan_text(plan), encoding="utf-8")
     assert read_classification(tmp_path / "plan.yaml") == plan
     assert Run(tmp_path).task == CLASSIFICATION
 
@@ -31,7 +31,7 @@ def test_a_plan_is_read_as_it_was_written(tmp_path: Path) -> None:
     ],
 )
 def test_a_plan_that_does_not_fit_is_refused(tmp_path: Path, old: str, new: str, said: str) -> None:
-    text = classification_text(example_classification())
+    text = plan_text(example_classification())
     assert old in text
     (tmp_path / "plan.yaml").write_text(text.replace(old, new), encoding="utf-8")
     with pytest.raises(ConfigError, match=said):
@@ -39,6 +39,6 @@ def test_a_plan_that_does_not_fit_is_refused(tmp_path: Path, old: str, new: str,
 
 
 def test_a_plan_of_one_task_is_none_of_the_other(tmp_path: Path) -> None:
-    (tmp_path / "plan.yaml").write_text(classification_text(example_classification()), encoding="utf-8")
+    (tmp_path / "plan.yaml").write_text(plan_text(example_classification()), encoding="utf-8")
     with pytest.raises(ConfigError):
         read_plan(tmp_path / "plan.yaml")

@@ -10,8 +10,7 @@ from lepton_monai.cases.collect import ImageChoice
 from lepton_monai.core.errors import ConfigError, InputError
 from lepton_monai.core.progress import SILENT
 from lepton_monai.core.pseudonyms import Pseudonyms
-from lepton_monai.plans.classification import classification_text
-from lepton_monai.plans.plan import write_plan
+from lepton_monai.plans.plan import plan_text
 from lepton_monai.verbs import tasks
 from lepton_monai.verbs.candidates import class_candidates
 from lepton_monai.verbs.check_classifier import ClassCheckReport
@@ -42,7 +41,7 @@ def test_a_check_counts_classes_by_side(tmp_path: Path) -> None:
 
 
 def test_an_option_of_another_task_is_refused(tmp_path: Path) -> None:
-    write_plan(example_plan(), tmp_path / "plan.yaml")
+    (tmp_path / "plan.yaml").write_text(plan_text(example_plan()), encoding="utf-8")
     with pytest.raises(ConfigError, match="--abstain-below is of another task"):
         tasks.predict(tmp_path, tmp_path, tmp_path / "out", abstain_below=0.5)
     (tmp_path / "pictures").mkdir()
@@ -53,7 +52,7 @@ def test_an_option_of_another_task_is_refused(tmp_path: Path) -> None:
 
 
 def test_a_run_without_a_model_says_so_whatever_its_task(tmp_path: Path) -> None:
-    (tmp_path / "plan.yaml").write_text(classification_text(example_classification()), encoding="utf-8")
+    (tmp_path / "plan.yaml").write_text(plan_text(example_classification()), encoding="utf-8")
     write_pictures(tmp_path / "in", 1)
     with pytest.raises(InputError, match="has no checkpoint: train it first"):
         tasks.predict(tmp_path, tmp_path / "in", tmp_path / "out")
