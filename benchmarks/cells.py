@@ -2,9 +2,11 @@
 
 import json
 import os
+import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -43,6 +45,26 @@ def keep(path: Path, content: Mapping[str, Any]) -> None:
     temporary.replace(path)
 
 
+def end_with_the_command() -> None:
+    """Let an early end end the command of the cell too, or it would slow the next start."""
+    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+
+
+def require_folders(data: Path, names: Iterable[str]) -> None:
+    """End with a word where real data are absent."""
+    absent = sorted({name for name in names if not (data / name).is_dir()})
+    if absent:
+        message = f"{data} lacks {', '.join(absent)}. Say where the data are: --data FOLDER."
+        raise SystemExit(message)
+
+
+def begun(name: str, folder: Path) -> None:
+    """Say that a cell is begun, in a folder without anything of an earlier start."""
+    shutil.rmtree(folder, ignore_errors=True)
+    folder.mkdir(parents=True)
+    print(f"{datetime.now(tz=UTC):%H:%M:%S} {name} ...", flush=True)  # noqa: T201 - of a program
+
+
 def run_lepton(folder: Path, home: Path, *arguments: str) -> str:
     """Run a real command on the CPU and return what it prints.
 
@@ -61,6 +83,7 @@ def run_lepton(folder: Path, home: Path, *arguments: str) -> str:
         It fails.
     """
     environment = os.environ | {"XDG_CACHE_HOME": str(home / "cache")}
+    home.mkdir(exist_ok=True)
     command = [sys.executable, "-m", "lepton_monai", *arguments]
     command += ["--device", "cpu", "--salt", str(home / "salt")]
     done = subprocess.run(  # noqa: S603 - our own program

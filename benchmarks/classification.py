@@ -12,18 +12,25 @@ import argparse
 import csv
 import json
 import os
-import shutil
-import signal
-import sys
 import time
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
-from cells import CONFIGS, DATA, as_sets, keep, kept, run_lepton, versions
+from cells import (
+    CONFIGS,
+    DATA,
+    as_sets,
+    begun,
+    end_with_the_command,
+    keep,
+    kept,
+    require_folders,
+    run_lepton,
+    versions,
+)
 from class_comparison import bounds, print_tables
 from cost import cpu_seconds, judge
 
@@ -138,13 +145,9 @@ class Setting:
 
 def main() -> None:
     """Do what is missing and print the tables."""
-    # An early end must end the command of the cell too, or it would slow the next start.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    end_with_the_command()
     setting, wanted = _arguments()
-    absent = sorted({task.root for task in TASKS.values() if not (setting.data / task.root).is_dir()})
-    if absent:
-        message = f"{setting.data} lacks {', '.join(absent)}. Say where the data are: --data FOLDER."
-        raise SystemExit(message)
+    require_folders(setting.data, [task.root for task in TASKS.values()])
     for cell in CELLS:
         if wanted in {None, cell.name}:
             _finish(cell, setting)
@@ -197,10 +200,7 @@ def _finish(cell: Cell, setting: Setting) -> None:
         return
     run = setting.run(cell)
     folder, home = run.parent, setting.out / "home"
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    home.mkdir(exist_ok=True)
-    print(f"{datetime.now(tz=UTC):%H:%M:%S} {cell.name} ...", flush=True)  # noqa: T201 - this is a program
+    begun(cell.name, folder)
     began = time.monotonic()
     arguments = _training(cell, setting)
     cpu = cpu_seconds(lambda: run_lepton(folder, home, "train", *arguments), runs=1)

@@ -12,19 +12,16 @@ import argparse
 import csv
 import json
 import os
-import shutil
-import signal
 import sys
 import time
 from collections.abc import Callable, Mapping
 from dataclasses import asdict, dataclass
-from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
-from cells import CONFIGS, DATA, as_sets, keep, kept, run_lepton, versions
+from cells import CONFIGS, DATA, as_sets, begun, end_with_the_command, keep, kept, run_lepton, versions
 from comparison import bounds, print_table
 from cost import judge
 from nnunet_peer import PACKAGES, nnunet_python, told_by
@@ -79,8 +76,7 @@ class Outcome:
 
 def main() -> None:
     """Do what is missing and print the tables."""
-    # An early end must end the program of the cell too, or it would slow the next start.
-    signal.signal(signal.SIGTERM, lambda *_: sys.exit(143))
+    end_with_the_command()
     setting, wanted = _arguments()
     require_data(setting.data)
     cells = [Cell(method, task, fold) for task in TASKS for fold in _folds(task) for method in METHODS]
@@ -155,9 +151,7 @@ def _finish(cell: Cell, setting: Setting) -> None:
     task = TASKS[cell.task]
     write_sources(task, setting.data, setting.sources(cell.task))
     folder = setting.out / "work" / cell.name
-    shutil.rmtree(folder, ignore_errors=True)
-    folder.mkdir(parents=True)
-    print(f"{datetime.now(tz=UTC):%H:%M:%S} {cell.name} ...", flush=True)  # noqa: T201 - this is a program
+    begun(cell.name, folder)
     outcome = METHODS[cell.method](cell, setting, folder)
     truths = setting.sources(cell.task) / "labels"
     content = {
