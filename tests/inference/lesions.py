@@ -19,7 +19,7 @@ from lepton_monai.inference.classifier import Classifier, ClassMember
 from lepton_monai.inference.decision import Decision
 from lepton_monai.networks.classifiers import build_classifier
 from lepton_monai.plans.classification import ClassificationPlan, InputPlan, ScalePlan, SourcePlan
-from lepton_monai.training.seeds import seeded
+from lepton_monai.training.seeds import deterministic, seeded
 from tests.phantoms import oblique_affine, orientations
 from tests.plans.class_examples import example_classification
 
@@ -103,15 +103,16 @@ def learned(plan: ClassificationPlan, count: int, steps: int) -> Classifier:
     arrays = [torch.from_numpy(one.array.astype(np.float32)[None]) for one in samples]
     images = torch.stack([network_input(one, is_flat=plan.input.is_flat) for one in arrays])
     labels = torch.tensor([one.label for one in phantoms])
-    with seeded(0):
+    # One thread: with another number of them the sums, and so the network, are others.
+    with deterministic(1), seeded(0):
         network = build_classifier(plan.network, plan.input, 2)
-    optimizer = torch.optim.AdamW(network.parameters(), 3e-3)
-    generator = torch.Generator().manual_seed(0)
-    for _ in range(steps):
-        drawn = torch.randint(count, (16,), generator=generator)
-        loss = torch.nn.functional.cross_entropy(network(images[drawn]), labels[drawn])
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
+        optimizer = torch.optim.AdamW(network.parameters(), 3e-3)
+        generator = torch.Generator().manual_seed(0)
+        for _ in range(steps):
+            drawn = torch.randint(count, (16,), generator=generator)
+            loss = torch.nn.functional.cross_entropy(network(images[drawn]), labels[drawn])
+            optimizer.zero_grad()
+            loss.backward()
+            optimizer.step()
     member = ClassMember(network.eval(), plan, ((Decision(),),))
     return Classifier((member,), torch.device("cpu"), "digest")

@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import numpy as np
 import pytest
 import torch
+from scipy import ndimage
 
 from lepton_monai.cases.classes import Level
 from lepton_monai.data.source_maps import as_acquired
@@ -13,10 +14,13 @@ from lepton_monai.inference.explanation import Explanation, explanation_of, untr
 from lepton_monai.inference.saliency import Method
 from lepton_monai.networks.fusion import FusedClassifier, OfImage
 from lepton_monai.training.seeds import seeded
-from tests.inference.lesions import CASE, Phantom, learned, lesion_plan, phantom
+from tests.inference.lesions import CASE, EXTENT_MM, Phantom, learned, lesion_plan, phantom
 
 CASES = 30
 RANDOM_NETWORKS = 3
+
+CELL_MM = EXTENT_MM / 16
+"""Of occlusion on a flat image: what its map resolves."""
 
 
 @pytest.fixture(scope="module")
@@ -45,33 +49,36 @@ def _explained(model: Classifier, other: Classifier, case: Phantom, method: Meth
     return explanation_of(model, other, CASE, case.source(model.plan), 1, method)
 
 
-def _share_inside(found: Sequence[Explanation], cases: Sequence[Phantom], level: Level) -> float:
-    """Return how many peaks lie in a voxel of the lesion itself, on the grid of the source."""
+def _share_inside(
+    found: Sequence[Explanation], cases: Sequence[Phantom], level: Level, within_mm: float = 0.0
+) -> float:
+    """Return how many peaks lie in a voxel of the lesion, or so near to one, on the grid of the source."""
     inside = []
     for one, case in zip(found, cases, strict=True):
         heat = one.array if level == "slice" else as_acquired(one.array, case.volume.grid)
+        away = ndimage.distance_transform_edt(~case.lesion, sampling=case.volume.grid.spacing_mm)
         peak = np.unravel_index(int(heat.argmax()), heat.shape)
-        inside.append(bool(heat.any()) and bool(case.lesion[peak]))
+        inside.append(bool(heat.any()) and bool(away[peak] <= within_mm))
     return float(np.mean(inside))
 
 
 @pytest.mark.parametrize(
-    ("level", "method", "least"),
-    # Occlusion covers boxes of an eighth of a side: its peak is theirs, and found in 26 of 30.
-    [("series", "gradcam", 0.9), pytest.param("slice", "occlusion", 0.8, marks=pytest.mark.nightly)],
+    ("level", "method", "within_mm"), [("series", "gradcam", 0.0), ("slice", "occlusion", CELL_MM)]
 )
 def test_the_peak_lies_inside_the_lesion_and_with_random_weights_it_does_not(
-    level: Level, method: Method, least: float, request: pytest.FixtureRequest
+    level: Level, method: Method, within_mm: float, request: pytest.FixtureRequest
 ) -> None:
+    """Grad-CAM's without tolerance; occlusion's may lie a cell beside it: its boxes have two."""
     model: Classifier = request.getfixturevalue("flat" if level == "slice" else "deep")
     cases, random = _positives(level), _random(model)
     found = [_explained(model, random[0], case, method) for case in cases]
+    share = _share_inside(found, cases, level, within_mm)
     by_chance = [
-        _share_inside([_explained(one, model, case, method) for case in cases], cases, level)
+        _share_inside([_explained(one, model, case, method) for case in cases], cases, level, within_mm)
         for one in random
     ]
-    print(level, method, _share_inside(found, cases, level), by_chance)
-    assert _share_inside(found, cases, level) >= least
+    print(level, method, _share_inside(found, cases, level), "within a cell", share, by_chance)
+    assert share >= 0.9
     assert np.mean(by_chance) <= 0.3
 
 

@@ -35,7 +35,7 @@ def train(folder: Path, launcher: list[str], batch_size: int) -> Path:
     return run
 
 
-@pytest.mark.nightly
+@pytest.mark.slow
 def test_two_ranks_train_a_classifier_as_one_process_with_twice_the_batch(tmp_path: Path) -> None:
     write_pictures(tmp_path / "pictures")
     alone = train(tmp_path, ["-m"], 8)
