@@ -72,6 +72,7 @@ def test_a_monai_bundle_is_read_from_its_folder(tmp_path: Path, name: str) -> No
 
 def a_run(folder: Path, step: int) -> tuple[Run, Training]:
     """Write a run whose only checkpoint is at a step."""
+    folder.mkdir()
     run, plan = Run(folder), example_plan()
     run.plan_path.write_text(plan_text(plan), encoding="utf-8")
     training = segmentation_training(plan, torch.device("cpu"), network_of(plan))
