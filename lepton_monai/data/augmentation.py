@@ -8,6 +8,7 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
+from monai.data import MetaTensor
 from monai.transforms import (
     Compose,
     RandAdjustContrastd,
@@ -149,33 +150,48 @@ def _places(rows: NDArray[np.float64], middle: NDArray[np.float64], patch_size: 
     return along[0] * x[:, None, None] + along[1] * y[:, None] + (along[2] * z + along[3])
 
 
-def random_values(plan: AugmentationPlan, state: np.random.RandomState) -> Compose:
-    """Return MONAI's random transforms of the values of a patch that is in its place.
+class RandomValues:
+    """What chance makes of the values of an image that is in its place: MONAI's random transforms.
 
-    All draw from `state`, which is MONAI's kind of generator.
+    They compute on the device of the image. The draws are the same on each: numpy makes them, from a seed.
 
-    Strengths are nnU-Net's (Isensee et al., Nature Methods 2021, supplementary note 4).
+    Parameters
+    ----------
+    plan
+        How often each is applied. Strengths are nnU-Net's (Isensee et al., Nature Methods 2021,
+        supplementary note 4).
     """
-    transforms = Compose(
-        [
-            RandGaussianNoised("image", prob=plan.noise_probability, std=0.3),
-            RandGaussianSmoothd(
-                "image",
-                prob=plan.blur_probability,
-                sigma_x=(0.5, 1.0),
-                sigma_y=(0.5, 1.0),
-                sigma_z=(0.5, 1.0),
-            ),
-            RandScaleIntensityd("image", prob=plan.brightness_probability, factors=0.25),
-            RandScaleIntensityFixedMeand(
-                "image", prob=plan.contrast_probability, factors=0.25, preserve_range=True
-            ),
-            RandSimulateLowResolutiond(
-                "image", prob=plan.low_resolution_probability, zoom_range=(0.5, 1.0)
-            ),
-            RandAdjustContrastd("image", prob=plan.gamma_probability, gamma=(0.7, 1.5), retain_stats=True),
-        ]
-    )
-    for one in transforms.transforms:
-        one.set_random_state(state=state)
-    return transforms
+
+    def __init__(self, plan: AugmentationPlan) -> None:
+        # One generator for all transforms, seeded once a sample: to seed each takes longer than a crop.
+        self._state = np.random.RandomState()
+        self._transforms = Compose(
+            [
+                RandGaussianNoised("image", prob=plan.noise_probability, std=0.3),
+                RandGaussianSmoothd(
+                    "image",
+                    prob=plan.blur_probability,
+                    sigma_x=(0.5, 1.0),
+                    sigma_y=(0.5, 1.0),
+                    sigma_z=(0.5, 1.0),
+                ),
+                RandScaleIntensityd("image", prob=plan.brightness_probability, factors=0.25),
+                RandScaleIntensityFixedMeand(
+                    "image", prob=plan.contrast_probability, factors=0.25, preserve_range=True
+                ),
+                RandSimulateLowResolutiond(
+                    "image", prob=plan.low_resolution_probability, zoom_range=(0.5, 1.0)
+                ),
+                RandAdjustContrastd(
+                    "image", prob=plan.gamma_probability, gamma=(0.7, 1.5), retain_stats=True
+                ),
+            ]
+        )
+        for one in self._transforms.transforms:
+            one.set_random_state(state=self._state)
+
+    def of(self, image: torch.Tensor, seed: int) -> torch.Tensor:
+        """Return an image ``(1, x, y, z)`` float32 with changed values: a function of both alone."""
+        self._state.seed(seed)
+        changed = self._transforms({"image": image})["image"]
+        return changed.as_tensor() if isinstance(changed, MetaTensor) else changed

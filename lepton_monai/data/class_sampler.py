@@ -1,15 +1,13 @@
 """Samples for a classifier: an image with its class, a function of the seed and its number alone."""
 
-from collections.abc import Hashable, Sequence
-from typing import Any
+from collections.abc import Sequence
 
 import numpy as np
 import torch
-from monai.data import MetaTensor
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from lepton_monai.data.augmentation import Placing, box_of, draw_matrix, placed, random_values, read_box
+from lepton_monai.data.augmentation import Placing, RandomValues, box_of, draw_matrix, placed, read_box
 from lepton_monai.data.batch import Inputs, joined
 from lepton_monai.data.clinical import encoded
 from lepton_monai.data.inputs import Sample
@@ -38,8 +36,7 @@ class ImageDataset(Dataset[tuple[Inputs, torch.Tensor]]):
         self._samples = samples
         self._plan = plan
         self._share = share or Share()
-        self._state = np.random.RandomState()
-        self._values = random_values(plan.training.augmentation, self._state)
+        self._random_values = RandomValues(plan.training.augmentation)
         self._missing = torch.from_numpy(encoded(None, plan.clinical))
         self._groups = _groups(samples, plan)
         self._turns: dict[int, tuple[int, NDArray[np.int64]]] = {}
@@ -116,10 +113,8 @@ class ImageDataset(Dataset[tuple[Inputs, torch.Tensor]]):
         placing = Placing(centre, matrix, flips)
         box = box_of(placing, (x, y, z))
         content = read_box(array, box).astype(np.float32)
-        item: dict[Hashable, Any] = {"image": placed(content, box, placing, (x, y, z), "bilinear")}
-        self._state.seed(int(generator.integers(2**32)))
-        image = self._values(item)["image"]
-        return image.as_tensor() if isinstance(image, MetaTensor) else torch.as_tensor(image)
+        image = placed(content, box, placing, (x, y, z), "bilinear")
+        return self._random_values.of(image, int(generator.integers(2**32)))
 
 
 def _groups(samples: Sequence[Sample], plan: ClassificationPlan) -> list[NDArray[np.int64]]:

@@ -1,16 +1,14 @@
 """Patches: a sample is a function of the seed and its number, and of nothing else."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 import torch
-from monai.data import MetaTensor
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from lepton_monai.data.augmentation import Placing, box_of, draw_matrix, placed, random_values, read_box
+from lepton_monai.data.augmentation import Placing, RandomValues, box_of, draw_matrix, placed, read_box
 from lepton_monai.data.cache import CachedCase
 from lepton_monai.plans.plan import Plan
 
@@ -62,9 +60,7 @@ class PatchDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         self._spacing = plan.preparation.spacing_mm
         self._training = plan.training
         self._share = share or Share()
-        # One generator for all transforms, seeded once a sample: to seed each takes longer than a crop.
-        self._state = np.random.RandomState()
-        self._values = random_values(plan.training.augmentation, self._state)
+        self._random_values = RandomValues(plan.training.augmentation)
 
     def __len__(self) -> int:
         """Return the number of samples of all steps that are left."""
@@ -72,15 +68,16 @@ class PatchDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
 
     def __getitem__(self, at: int) -> tuple[torch.Tensor, torch.Tensor]:
         """Return image ``(1, x, y, z)`` float32 and label ``(1, x, y, z)`` uint8 of one patch."""
-        return self.sample(self._share.number(at, self._training.batch_size))
+        return self.finished(self.drawn(at), torch.device("cpu"))
 
     def case_number(self, at: int) -> int:
         """Return the place of the case that a patch is cut from."""
         return self._case_number(self._share.number(at, self._training.batch_size))
 
-    def sample(self, number: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return the sample of a number, counted over all ranks from the first step on."""
+    def drawn(self, at: int) -> tuple[torch.Tensor, ...]:
+        """Return image and label of one patch in its place, and the seed that its values are changed by."""
         training = self._training
+        number = self._share.number(at, training.batch_size)
         generator = np.random.default_rng([training.seed, number])
         case = self._cases[self._case_number(number)]
         matrix = draw_matrix(training.augmentation, self._spacing, generator)
@@ -90,11 +87,18 @@ class PatchDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         flips = tuple(axis for axis in training.augmentation.flip_axes if generator.random() < 0.5)
         placing = Placing(centre, matrix, flips)
         box = box_of(placing, training.patch_size)
-        image = read_box(case.image, box).astype(np.float32)
+        content = read_box(case.image, box).astype(np.float32)
         label = placed(np.array(read_box(case.label, box)), box, placing, training.patch_size, "nearest")
-        item: dict[Hashable, Any] = {"image": placed(image, box, placing, training.patch_size, "bilinear")}
-        self._state.seed(int(generator.integers(2**32)))
-        return _plain(self._values(item)["image"]), label.contiguous()
+        image = placed(content, box, placing, training.patch_size, "bilinear")
+        return image, label.contiguous(), torch.tensor(generator.integers(2**32))
+
+    def finished(
+        self, drawn: Sequence[torch.Tensor], device: torch.device
+    ) -> tuple[torch.Tensor, torch.Tensor]:
+        """Return image and label of a drawn patch on a device, which changes the values."""
+        image, label, seed = drawn
+        image, label = (one.to(device, non_blocking=True) for one in (image, label))
+        return self._random_values.of(image, int(seed)), label
 
     def _case_number(self, number: int) -> int:
         """Return the case of a sample: every case once before any comes again."""
@@ -116,7 +120,3 @@ def _centre(
         centre = places[int(generator.integers(len(places)))]
         return np.asarray(np.clip(centre, low, high), dtype=np.float64)
     return np.asarray(generator.integers(low, high, endpoint=True), dtype=np.float64)
-
-
-def _plain(tensor: MetaTensor | torch.Tensor) -> torch.Tensor:
-    return tensor.as_tensor() if isinstance(tensor, MetaTensor) else tensor

@@ -6,11 +6,11 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
-from typing import Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import numpy as np
 import torch
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, Dataset, default_collate
 
 from lepton_monai.core.errors import InputError, StoppedError
 from lepton_monai.data.batch import Inputs, changed
@@ -58,6 +58,19 @@ class Samples(Protocol):
 
     def case_number(self, at: int) -> int:
         """Return the place of the case that one is made of."""
+        ...
+
+
+@runtime_checkable
+class DividedSamples(Samples, Protocol):
+    """Samples whose last part is mere arithmetic, which a GPU does faster than the workers."""
+
+    def drawn(self, at: int) -> Sequence[torch.Tensor]:
+        """Make one as far as the arithmetic."""
+        ...
+
+    def finished(self, drawn: Sequence[torch.Tensor], device: torch.device) -> tuple[Inputs, torch.Tensor]:
+        """Do the rest of it on a device: the same sample."""
         ...
 
 
@@ -187,23 +200,60 @@ def _look(training: Training, looking: Looking | None) -> bool:
 
 def batches(source: Source, feeding: Feeding, first_step: int = 0) -> Iterator[tuple[Inputs, torch.Tensor]]:
     """Yield inputs and label ``(n, ...)`` of every step that is left, on the device."""
+    samples = source.samples(Share(first_step, feeding.rank, feeding.ranks))
+    if feeding.device.type == "cuda" and isinstance(samples, DividedSamples):
+        yield from finished_on_device(samples, source.batch_size, feeding)
+    else:
+        yield from made_by_workers(samples, source.batch_size, feeding)
+
+
+def made_by_workers(
+    samples: Samples, batch_size: int, feeding: Feeding
+) -> Iterator[tuple[Inputs, torch.Tensor]]:
+    """Yield batches of samples that are whole before they come to the device."""
     on_gpu = feeding.device.type == "cuda"
 
     def on_device(tensor: torch.Tensor) -> torch.Tensor:
         return tensor.to(feeding.device, non_blocking=on_gpu)
 
-    loader: DataLoader[tuple[Inputs, torch.Tensor]] = DataLoader(
-        source.samples(Share(first_step, feeding.rank, feeding.ranks)),  # type: ignore[arg-type] # a protocol
-        batch_size=source.batch_size,
+    for inputs, label in _loader(samples, batch_size, feeding):
+        yield changed(inputs, on_device), on_device(label)
+
+
+def finished_on_device(
+    samples: DividedSamples, batch_size: int, feeding: Feeding
+) -> Iterator[tuple[Inputs, torch.Tensor]]:
+    """Yield batches of the same samples, each finished on the device, after its copy."""
+    for drawn in _loader(_Drawn(samples), batch_size, feeding):
+        finished = [samples.finished(one, feeding.device) for one in zip(*drawn, strict=True)]
+        inputs, label = default_collate(finished)
+        yield inputs, label
+
+
+class _Drawn(Dataset[Sequence[torch.Tensor]]):
+    """Samples as far as the arithmetic."""
+
+    def __init__(self, samples: DividedSamples) -> None:
+        self._samples = samples
+
+    def __len__(self) -> int:
+        return len(self._samples)
+
+    def __getitem__(self, at: int) -> Sequence[torch.Tensor]:
+        return self._samples.drawn(at)
+
+
+def _loader(samples: Samples | _Drawn, batch_size: int, feeding: Feeding) -> DataLoader[Any]:
+    return DataLoader(
+        samples,  # type: ignore[arg-type] # a protocol
+        batch_size=batch_size,
         num_workers=feeding.workers,
-        pin_memory=on_gpu,
+        pin_memory=feeding.device.type == "cuda",
         persistent_workers=feeding.workers > 0,
         # Its own, or it would draw from the generator that a resumed training wants as it was.
         generator=torch.Generator(),
         worker_init_fn=_deaf_to_signals,
     )
-    for inputs, label in loader:
-        yield changed(inputs, on_device), on_device(label)
 
 
 def _not_finite(training: Training, source: Source, feeding: Feeding, loss: float) -> str:

@@ -9,12 +9,21 @@ import pytest
 import torch
 
 from lepton_monai.core.errors import ConfigError, InputError, StoppedError
+from lepton_monai.data.batch import image_of
 from lepton_monai.data.cache import CachedCase
+from lepton_monai.data.sampler import Share
 from lepton_monai.networks.build import network_of
 from lepton_monai.plans.plan import Plan, Precision
 from lepton_monai.plans.run import Run
 from lepton_monai.training.checkpoint import newest_checkpoint, restore, write_checkpoint
-from lepton_monai.training.loop import Feeding, run_training
+from lepton_monai.training.loop import (
+    DividedSamples,
+    Feeding,
+    batches,
+    finished_on_device,
+    made_by_workers,
+    run_training,
+)
 from lepton_monai.training.seeds import deterministic, seeded
 from lepton_monai.training.segmentation import patches_of, segmentation_training
 from lepton_monai.training.training import Training, learning_rate
@@ -60,6 +69,29 @@ def test_another_seed_gives_other_weights(tmp_path: Path) -> None:
     plan = example_plan()
     cases = two_balls(tmp_path, plan)
     assert not equal(weights(trained(plan, cases)), weights(trained(with_training(plan, seed=1), cases)))
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_patches_that_the_device_finishes_are_those_that_the_workers_make(
+    tmp_path: Path, workers: int
+) -> None:
+    plan = example_plan()
+    samples = patches_of(two_balls(tmp_path, plan), plan).samples(Share(1, 1, 2))
+    assert isinstance(samples, DividedSamples)
+    made, finished = (
+        list(way(samples, plan.training.batch_size, Feeding(CPU, workers)))
+        for way in (made_by_workers, finished_on_device)
+    )
+    assert len(made) == len(finished) == plan.training.steps - 1
+    for one, other in zip(made, finished, strict=True):
+        for whole, divided in zip(one, other, strict=True):
+            assert isinstance(whole, torch.Tensor)
+            assert isinstance(divided, torch.Tensor)
+            assert whole.dtype == divided.dtype
+            assert torch.equal(whole, divided)
+    # What is left to the device is the change of values.
+    drawn = torch.stack([samples.drawn(at)[0] for at in range(len(samples))])
+    assert not torch.equal(drawn, torch.cat([image_of(inputs) for inputs, _ in finished]))
 
 
 def test_training_leaves_the_users_random_state_as_it_was(tmp_path: Path) -> None:
@@ -203,3 +235,20 @@ def test_every_precision_of_a_gpu_trains(tmp_path: Path, precision: Precision) -
     plan = with_training(example_plan(), precision=precision)
     done = trained(plan, two_balls(tmp_path, plan), workers=2, device=torch.device("cuda"))
     assert all(torch.isfinite(tensor).all() for tensor in weights(done).values())
+
+
+@pytest.mark.gpu
+def test_a_gpu_changes_the_values_of_patches_as_the_workers_do(tmp_path: Path) -> None:
+    plan = example_plan()
+    source, gpu = patches_of(two_balls(tmp_path, plan), plan), torch.device("cuda")
+    on_gpu, on_cpu = (list(batches(source, Feeding(device, 2))) for device in (gpu, CPU))
+    for (image, label), (expected, expected_label) in zip(on_gpu, on_cpu, strict=True):
+        assert isinstance(image, torch.Tensor)
+        assert isinstance(expected, torch.Tensor)
+        assert type(image) is torch.Tensor
+        assert image.device.type == label.device.type == "cuda"
+        assert torch.equal(label.cpu(), expected_label)
+        # A GPU may blur in TF32, which has 10 bits of mantissa.
+        torch.testing.assert_close(image.cpu(), expected, rtol=1e-3, atol=1e-2)
+    for (first, _), (again, _) in zip(on_gpu, batches(source, Feeding(gpu)), strict=True):
+        assert torch.equal(image_of(first), image_of(again))
