@@ -144,6 +144,7 @@ def check(config: Path, pictures: Path | None, changes: tuple[str, ...], **commo
 @click.option(
     "--workers", type=click.IntRange(min=0), help="Processes that make patches [default: by the device]."
 )
+@click.option("--tensorboard", is_flag=True, help="Write the log for TensorBoard too; an extra.")
 @click.option("--cache", type=FOLDER, help="Of prepared cases [default: in the user's cache folder].")
 @click.option(
     "--cache-limit",
@@ -166,6 +167,7 @@ def train(
     dry_run: bool,
     seed: int | None,
     workers: int | None,
+    tensorboard: bool,
     cache: Path | None,
     cache_limit: float,
     device: str,
@@ -207,6 +209,7 @@ def train(
             "device": device,
             "workers": workers,
             "cache": Cache(cache, cache_limit) if cache else Cache.of_user(cache_limit),
+            "tensorboard": tensorboard,
             "progress": told.progress,
         }
         if fold == "all":

@@ -85,6 +85,11 @@ class Run:
         return self.folder / "log.csv"
 
     @property
+    def tensorboard_folder(self) -> Path:
+        """The same as TensorBoard's events, where they were asked for."""
+        return self.folder / "tensorboard"
+
+    @property
     def checkpoints_folder(self) -> Path:
         """One folder a checkpoint: the two newest of a running training, the last of a finished one."""
         return self.folder / "checkpoints"

@@ -1,6 +1,7 @@
 """`lepton train`: from a folder to a run, of whatever task. Never opens a test case."""
 
 import time
+from contextlib import nullcontext
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Generic, TypeVar
@@ -24,6 +25,7 @@ from lepton_monai.training.seeds import deterministic, seeded
 from lepton_monai.training.training import Training
 from lepton_monai.verbs.claiming import new_run, resumed_run
 from lepton_monai.verbs.classification_task import ClassificationTask
+from lepton_monai.verbs.events import EventLog, event_log
 from lepton_monai.verbs.preparing import Cache
 from lepton_monai.verbs.records import write_environment, write_fingerprint, write_log
 from lepton_monai.verbs.requirements import require_same_cases, trained_before
@@ -86,6 +88,7 @@ def train(
     device: str = "auto",
     workers: int | None = None,
     cache: Cache | None = None,
+    tensorboard: bool = False,
     progress: Progress = SILENT,
 ) -> AnyReport:
     """Train a network and keep everything that is needed to use and to repeat it.
@@ -108,6 +111,8 @@ def train(
         Processes that make samples; None: by the device. They never change a result.
     cache
         Where prepared cases are kept; None: in the user's cache folder.
+    tensorboard
+        Write the log as TensorBoard's events too.
     progress
         Told how far it is.
 
@@ -124,6 +129,7 @@ def train(
     setting = Setting(pseudonyms, cache, feeding, began, progress)
     if not rank.is_first:
         return _train_along(task, Run(folder), setting, resume=resume)
+    events = event_log(Run(folder).tensorboard_folder) if tensorboard else None
     run = resumed_run(folder, config) if resume else new_run(folder)
     kept = run.plan_path if resume else plan_file
     given = task.read_plan(kept) if kept else None
@@ -136,7 +142,7 @@ def train(
         # 2. The training, from its start or from its newest checkpoint.
         with joined(rank, where):
             fed = shared_by_first((ready.plan, ready.source, ready.looking))
-            training = _trained(task, run, fed, setting, resume=resume)
+            training = _trained(task, run, fed, setting, resume=resume, events=events)
         task.settle(run, training, ready, setting)
         write_final(run, training)
         _write_picture(task, run, training, ready)
@@ -179,7 +185,9 @@ def _keep(task: AnyTask, run: Run, ready: Ready[Any, Any], feeding: Feeding) -> 
     write_text(run.plan_path, plan_text(ready.plan))
 
 
-def _trained(task: AnyTask, run: Run, fed: Fed, setting: Setting, *, resume: bool) -> Training:
+def _trained(
+    task: AnyTask, run: Run, fed: Fed, setting: Setting, *, resume: bool, events: EventLog | None = None
+) -> Training:
     """Train to the last step; the first rank alone writes and tells."""
     plan, source, looking = fed
     feeding, progress = setting.feeding, setting.progress
@@ -192,9 +200,11 @@ def _trained(task: AnyTask, run: Run, fed: Fed, setting: Setting, *, resume: boo
     def tell(state: Training) -> None:
         if first:
             write_log(run, state)
+            if events is not None:
+                events.write(state)
             progress.report("training", state.step, total, f"loss {state.log[-1][1]:.3f}")
 
-    with deterministic(plan.training.threads), seeded(plan.training.seed):
+    with deterministic(plan.training.threads), seeded(plan.training.seed), events or nullcontext():
         if resume:
             training = resumed(task, plan, feeding.device, run)
         else:
