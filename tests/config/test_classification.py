@@ -100,6 +100,13 @@ def test_all_mistakes_are_told_with_their_lines(tmp_path: Path) -> None:
             "a segment has one class",
         ),
         ("task: classification", "task: classification\nnetwork: {name: resnet17}", "is no network"),
+        (
+            "task: classification",
+            "task: classification\nnetwork: {name: slices:EfficentNet-b3}",
+            "`slices:EfficentNet-b3` is no network; the nearest is `efficientnet-b3`",
+        ),
+        ("Modality", "Modalty", "`Modalty` is none, the nearest is `Modality`"),
+        ("task: classification", "task: clasification", "no task; the nearest is `classification`"),
     ],
 )
 def test_what_does_not_fit_together_is_told(tmp_path: Path, old: str, new: str, said: str) -> None:

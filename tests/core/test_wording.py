@@ -1,0 +1,14 @@
+from lepton_monai.core.wording import ALIKE, nearest
+
+
+def test_the_nearest_name_is_found_whatever_its_capitals() -> None:
+    known = ["unet", "SegResNet", "vnet"]
+    assert nearest("segresnt", known) == "SegResNet"
+    assert nearest("VNET", known) == "vnet"
+    assert nearest("Unett", ["UNet", "unet"]) == "UNet"
+
+
+def test_what_is_like_nothing_has_no_nearest_name_where_likeness_is_asked_for() -> None:
+    assert nearest("runs", ["resnet18-imagenet"], ALIKE) == ""
+    assert nearest("runs", ["resnet18-imagenet"]) == "resnet18-imagenet"
+    assert nearest("runs", []) == ""
