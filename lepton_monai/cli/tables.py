@@ -1,11 +1,13 @@
 """What is printed: plain text for a person, and the same as one document."""
 
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lepton_monai.cli.terminal import on_terminal, visible
 from lepton_monai.core.errors import PartlyDoneError
 from lepton_monai.core.findings import Finding
 
@@ -33,9 +35,10 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def finding_line(name: str, finding: Finding, roots: Sequence[Path] = ()) -> str:
     """Return severity, code, where, sentence and what to do as one line."""
-    where = _shown(relative_path(finding.path, roots)) if finding.path and roots else ""
+    where = visible(relative_path(finding.path, roots)) if finding.path and roots else ""
     place = " ".join(part for part in (name, f"({where})" if where else "") if part)
-    return f"{finding.severity} {finding.code} {place}: {finding.sentence()}"
+    there = on_terminal(finding.names, sys.stdout)
+    return f"{finding.severity} {finding.code} {place}: {finding.sentence()}{there}"
 
 
 def relative_path(path: Path, roots: Sequence[Path]) -> str:
@@ -281,11 +284,6 @@ def findings_text(named: Iterable[Named], roots: Sequence[Path] = ()) -> str:
 
 def _counted(kinds: Iterable[str]) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in sorted(Counter(kinds).items()))
-
-
-def _shown(text: str) -> str:
-    """Make control characters and broken bytes visible, so that they never reach a terminal."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def rounded(value: float) -> str:

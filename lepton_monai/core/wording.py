@@ -8,7 +8,12 @@ ALIKE = 0.6
 
 
 def nearest(name: str, known: Iterable[str], at_least: float = 0.0) -> str:
-    """Return the known name that is most like a misspelt one, capitals ignored.
+    """Return the first of `most_alike`; empty: none is alike."""
+    return next(iter(most_alike(name, known, at_least)), "")
+
+
+def most_alike(name: str, known: Iterable[str], at_least: float = 0.0) -> list[str]:
+    """Return the known names that are like a misspelt one, the nearest first, capitals ignored.
 
     Parameters
     ----------
@@ -17,10 +22,10 @@ def nearest(name: str, known: Iterable[str], at_least: float = 0.0) -> str:
     known
         Names that it may stand for.
     at_least
-        How much of the two has to be the same, 0 to 1; empty is returned where less is.
+        How much of the two has to be the same, 0 to 1.
     """
     folded: dict[str, str] = {}
     for one in known:
         folded.setdefault(one.casefold(), one)
-    near = get_close_matches(name.casefold(), folded, n=1, cutoff=at_least)
-    return folded[near[0]] if near else ""
+    near = get_close_matches(name.casefold(), folded, n=max(len(folded), 1), cutoff=at_least)
+    return [folded[one] for one in near]

@@ -1,4 +1,4 @@
-from lepton_monai.core.wording import ALIKE, nearest
+from lepton_monai.core.wording import ALIKE, most_alike, nearest
 
 
 def test_the_nearest_name_is_found_whatever_its_capitals() -> None:
@@ -12,3 +12,8 @@ def test_what_is_like_nothing_has_no_nearest_name_where_likeness_is_asked_for() 
     assert nearest("runs", ["resnet18-imagenet"], ALIKE) == ""
     assert nearest("runs", ["resnet18-imagenet"]) == "resnet18-imagenet"
     assert nearest("runs", []) == ""
+
+
+def test_names_are_ordered_by_likeness() -> None:
+    assert most_alike("GTV*", ["Heart", "GTVp", "Lung"])[0] == "GTVp"
+    assert sorted(most_alike("GTV*", ["Heart", "GTVp", "Lung"])) == ["GTVp", "Heart", "Lung"]
