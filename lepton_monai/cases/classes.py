@@ -16,7 +16,7 @@ from lepton_monai.core.findings import Finding
 from lepton_monai.core.patterns import matches
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms
-from lepton_monai.core.wording import most_alike
+from lepton_monai.core.wording import counted, most_alike
 from lepton_monai.dicom.keyword import read_coded
 from lepton_monai.images.pictures import SUFFIXES
 from lepton_monai.labels.clinical import ClinicalRow
@@ -191,7 +191,8 @@ def collect_classified(
         targets = {case: one_hot[classes.index(name)] for case, name in named.items()}
     used = tuple(case for case in cases if case.pseudonym in targets)
     if not used:
-        message = f"The table {choice.label.table} says nothing of the {len(cases)} cases in {choice.root}."
+        there = f"{counted(len(cases), 'case')} in {choice.root}"
+        message = f"The table {choice.label.table} says nothing of the {there}."
         raise InputError(message)
     return Classified(used, classes, holds, targets, tuple(findings), clinical)
 

@@ -13,7 +13,7 @@ from lepton_monai.core.findings import Finding
 from lepton_monai.core.patterns import matches
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms
-from lepton_monai.core.wording import most_alike
+from lepton_monai.core.wording import counted, most_alike
 from lepton_monai.dicom import Index, RefusedSeries, Series, scan
 from lepton_monai.dicom.index import database_for
 from lepton_monai.images.nifti import SUFFIXES, stem
@@ -128,7 +128,7 @@ def collect(data: DataChoice, pseudonyms: Pseudonyms, progress: Progress = SILEN
         about = (*(refused.finding for refused in index.refused), *index.findings)
         reasons = sorted({finding.code for finding in about})
         message = (
-            f"{data.root} holds no usable DICOM series among {index.files} files"
+            f"{data.root} holds no usable DICOM series among {counted(index.files, 'file')}"
             f"{': ' + ', '.join(reasons) if reasons else ''}."
         )
         raise InputError(message)
@@ -204,7 +204,7 @@ def _collect_dicom(index: Index, data: DataChoice, pseudonyms: Pseudonyms) -> Co
         )
     if not cases:
         message = (
-            f"{len(images)} series are {_described(image)}, none has a label of the source "
+            f"Of {len(images)} series {_described(image)} none has a label of the source "
             f"`{label.source}` that matches {', '.join(label.labels.names)}."
         )
         there = label.labels.most_alike(names[0] for one in annotations for names in one.region_names)
@@ -236,7 +236,7 @@ def _collect_nifti(data: DataChoice, pseudonyms: Pseudonyms) -> Collection:
             continue
         cases.append(case)
     if not cases:
-        message = f"None of the {len(images)} images in {root} has a mask of the same name."
+        message = f"None of {counted(len(images), 'image')} in {root} has a mask of the same name."
         raise InputError(message)
     return Collection(tuple(cases), tuple(findings))
 

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from lepton_monai.core.findings import Finding
+from lepton_monai.core.wording import counted
 from lepton_monai.dicom import Series
 from lepton_monai.dicom.annotation import Annotation
 from lepton_monai.labels.labelset import LabelSet
@@ -52,7 +53,7 @@ def match_labels(
         present = {header.identity.instance_uid for header in images[at].headers}
         referenced = found[0].referenced_instance_uids
         if referenced and not referenced & present:
-            message = f"None of the {len(referenced)} instances that the label names are here."
+            message = f"Of {counted(len(referenced), 'instance')} that the label names none is here."
             findings.append(Finding("referenced_instances_absent", message, images[at].uid))
     return matched, unwanted, findings
 

@@ -12,7 +12,7 @@ from lepton_monai.config.classification import ClassificationConfig
 from lepton_monai.config.schema import Config
 from lepton_monai.core.errors import ConfigError
 from lepton_monai.core.files import write_text
-from lepton_monai.core.wording import ALIKE, nearest
+from lepton_monai.core.wording import ALIKE, counted, nearest
 from lepton_monai.networks.known import known_weights
 
 Place = tuple[str | int, ...]
@@ -89,8 +89,7 @@ def load_task(path: Path, changes: Sequence[str] = ()) -> AnyConfig:
         errors = _without_twins(kind, error.errors())
         found = [(one, {} if _is_given(one["loc"], given) else lines) for one in errors]
         problems = [text for _, text in sorted(_problem(kind, one, where) for one, where in found)]
-        what = "a mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
-        message = "\n".join([f"The config {path} has {what}:", *problems])
+        message = "\n".join([f"The config {path} has {counted(len(problems), 'mistake')}:", *problems])
         raise ConfigError(message) from error
 
 

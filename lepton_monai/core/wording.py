@@ -1,10 +1,17 @@
-"""Words of messages: the name that a misspelt one stands for."""
+"""Words of messages: a count with its noun, and the name that a misspelt one stands for."""
 
 from collections.abc import Iterable
 from difflib import get_close_matches
 
 ALIKE = 0.6
 """How much of two names is the same where one may be the other misspelt: difflib's own measure."""
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun, such as ``1 file``, ``2 classes`` or ``3 series``."""
+    if count == 1 or noun.endswith("series"):
+        return f"{count} {noun}"
+    return f"{count} {noun}{'es' if noun.endswith(('s', 'ch')) else 's'}"
 
 
 def nearest(name: str, known: Iterable[str], at_least: float = 0.0) -> str:

@@ -11,7 +11,7 @@ from lepton_monai.core.errors import ConfigError, GeometryError
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.grid import Grid
 from lepton_monai.core.patterns import matches
-from lepton_monai.core.wording import most_alike
+from lepton_monai.core.wording import counted, most_alike
 
 MOST_CLASSES = 255
 """Masks are uint8."""
@@ -163,6 +163,6 @@ def merge(drawn: Regions, labels: LabelSet) -> Mask:
         contested |= mask & (array > 0)
         array[mask] = class_id
     if contested.any():
-        message = f"{np.count_nonzero(contested)} voxels belong to more than one class."
+        message = f"{counted(int(np.count_nonzero(contested)), 'voxel')} in more than one class."
         findings.append(Finding("labels_overlap", message))
     return Mask(array, drawn.grid, tuple(findings))

@@ -119,7 +119,7 @@ def test_a_table_of_other_things_is_refused(tmp_path: Path) -> None:
     root = _pictures(tmp_path / "pictures", "1.png")
     table = tmp_path / "labels.csv"
     table.write_text("file,nodule\nother.png,yes\n", encoding="utf-8")
-    with pytest.raises(InputError, match="says nothing of the 1 cases"):
+    with pytest.raises(InputError, match="says nothing of the 1 case in"):
         _collect(root, ClassLabels("table", table=table, by="file", columns=("nodule",)))
 
 

@@ -36,7 +36,7 @@ def test_index_prints_a_table_its_sum_and_every_finding(
     assert run(["index", str(tmp_path / "export"), "--salt", salt, "--quiet"]) == 0
     out = capsys.readouterr().out
     assert "refused: missing_slice" in out
-    assert "28 files: 1 volumes of 2 patients, 1 refused series, 1 RTSTRUCT" in out
+    assert "28 files: 1 volume of 2 patients, 1 refused series, 1 RTSTRUCT" in out
     line = next(line for line in out.splitlines() if line.startswith("refused missing_slice"))
     assert f"({who.patient_id}/ct/IM0006)" in line
     assert "1 of 14 slices are missing, the first near z = 58.0 mm" in line

@@ -137,7 +137,7 @@ def test_a_config_of_another_task_is_refused_where_one_task_is_meant(tmp_path: P
 @pytest.mark.parametrize("name", ["mednist", "series_modality", "sts_slice_tumour"])
 def test_our_own_configs_ask_for_their_data_alone(name: str, tmp_path: Path) -> None:
     path = Path(__file__).parents[2] / "configs" / f"{name}.yaml"
-    with pytest.raises(ConfigError, match=r"a mistake:\n.*data.root"):
+    with pytest.raises(ConfigError, match=r"1 mistake:\n.*data.root"):
         load_task(path)
     assert load_classification(path, [f"data.root={tmp_path}"]).split.file is not None
 

@@ -1,4 +1,10 @@
-from lepton_monai.core.wording import ALIKE, most_alike, nearest
+from lepton_monai.core.wording import ALIKE, counted, most_alike, nearest
+
+
+def test_a_count_has_its_noun_in_the_right_number() -> None:
+    assert [counted(1, noun) for noun in ("file", "class", "series")] == ["1 file", "1 class", "1 series"]
+    assert [counted(0, noun) for noun in ("file", "patch")] == ["0 files", "0 patches"]
+    assert [counted(2, noun) for noun in ("class", "series")] == ["2 classes", "2 series"]
 
 
 def test_the_nearest_name_is_found_whatever_its_capitals() -> None:

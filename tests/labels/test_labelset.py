@@ -51,7 +51,9 @@ def test_each_contested_voxel_is_counted_once(masks: tuple[NDArray[np.bool_], ..
     merged = merge(drawn, _classes(one="a", two="b", three="c"))
     contested = int((np.sum(masks, axis=0) > 1).sum())
     said = [finding.message for finding in merged.findings if finding.code == "labels_overlap"]
-    assert said == ([f"{contested} voxels belong to more than one class."] if contested else [])
+    assert said == (
+        [f"{contested} voxel{'s' * (contested != 1)} in more than one class."] if contested else []
+    )
 
 
 def test_an_absent_class_is_told_beside_what_is_there_the_likest_first() -> None:
