@@ -163,8 +163,8 @@ def _collect_dicom(index: Index, data: DataChoice, pseudonyms: Pseudonyms) -> Co
         message = (
             f"None of the {len(index.series)} usable series is {_described(image)}; they are {kinds_there}."
         )
-        there = {series.description for series in index.series} - {""} if image.description else ()
-        raise InputError(message).beside(most_alike(image.description or "", there))
+        said = {series.description for series in index.series} - {""} if image.description else set()
+        raise InputError(message).beside(most_alike(image.description or "", said))
     kinds = MODALITIES[label.source]
     annotations = [one for one in index.annotations if one.modality in kinds]
     matched, unwanted, noted = match_labels(images, annotations, label.labels)
