@@ -85,8 +85,10 @@ def load_mask(case: Case, volume: Volume, labels: LabelSet) -> Mask:
         return merge(read_nifti_labels(case.label, volume.grid), labels)
     if case.label.modality == "SEG":
         return merge(read_segments(case.label.path, volume.grid), labels)
-    structures = tuple(one for one in read_structures(case.label.path) if labels.matches((one.name,)))
-    return merge(rasterise(structures, volume.grid), labels)
+    structures = read_structures(case.label.path)
+    wanted = tuple(one for one in structures if labels.matches((one.name,)))
+    unread = tuple(one.name for one in structures if one not in wanted)
+    return merge(replace(rasterise(wanted, volume.grid), unread=unread), labels)
 
 
 @dataclass(frozen=True, eq=False)

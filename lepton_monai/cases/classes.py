@@ -1,7 +1,7 @@
 """From what lies in a folder to cases with a class each: series by tag, table or segment, or pictures."""
 
 from collections import Counter
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -16,6 +16,7 @@ from lepton_monai.core.findings import Finding
 from lepton_monai.core.patterns import matches
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms
+from lepton_monai.core.wording import counted, most_alike
 from lepton_monai.dicom.keyword import read_coded
 from lepton_monai.images.pictures import SUFFIXES
 from lepton_monai.labels.clinical import ClinicalRow
@@ -184,12 +185,14 @@ def collect_classified(
         if choice.level == "study":
             named = _without_contradictions(cases, named, findings)
         classes, holds = choice.label.classes or _found_classes(named, choice.label), "one"
-        _require_two(classes, named, choice.root)
+        unwanted = {name for _, finding in findings for name in finding.names}
+        _require_two(classes, named, choice.root, unwanted)
         one_hot = np.eye(len(classes), dtype=np.float32)
         targets = {case: one_hot[classes.index(name)] for case, name in named.items()}
     used = tuple(case for case in cases if case.pseudonym in targets)
     if not used:
-        message = f"The table {choice.label.table} says nothing of the {len(cases)} cases in {choice.root}."
+        there = f"{counted(len(cases), 'case')} in {choice.root}"
+        message = f"The table {choice.label.table} says nothing of the {there}."
         raise InputError(message)
     return Classified(used, classes, holds, targets, tuple(findings), clinical)
 
@@ -236,7 +239,9 @@ def _found_classes(named: Mapping[str, str], label: ClassLabels) -> tuple[str, .
     return found
 
 
-def _require_two(classes: Sequence[str], named: Mapping[str, str], root: Path) -> None:
+def _require_two(
+    classes: Sequence[str], named: Mapping[str, str], root: Path, unwanted: Collection[str]
+) -> None:
     if len(classes) < 2:
         message = f"Two classes are needed; {root} holds {', '.join(classes) or 'none'}."
         raise InputError(message)
@@ -244,7 +249,7 @@ def _require_two(classes: Sequence[str], named: Mapping[str, str], root: Path) -
     lacking = [name for name in classes if not counts[name]]
     if lacking:
         message = f"No case is of the class {', '.join(lacking)}; there are {', '.join(sorted(counts))}."
-        raise InputError(message)
+        raise InputError(message).beside(most_alike(lacking[0], unwanted))
 
 
 def picture_files(root: Path, exclude: tuple[str, ...] = ()) -> list[Path]:
@@ -307,7 +312,8 @@ def _naming(choice: ClassChoice) -> Callable[[Case], str | Finding]:
         if not name:
             return Finding("class_absent", f"Nothing says its class ({label.source}).")
         if label.classes and name not in label.classes:
-            return Finding("class_not_wanted", "Its class is none of those that the config lists.")
+            message = "Its class is none of those that the config lists."
+            return Finding("class_not_wanted", message, names=(name,))
         return name
 
     return name_of

@@ -13,6 +13,7 @@ from lepton_monai.core.findings import Finding
 from lepton_monai.core.patterns import matches
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms
+from lepton_monai.core.wording import counted, most_alike
 from lepton_monai.dicom import Index, RefusedSeries, Series, scan
 from lepton_monai.dicom.index import database_for
 from lepton_monai.images.nifti import SUFFIXES, stem
@@ -124,9 +125,10 @@ def collect(data: DataChoice, pseudonyms: Pseudonyms, progress: Progress = SILEN
     database = database_for([data.root], data.exclude)
     index = scan([data.root], data.exclude, database=database, progress=progress)
     if not index.series:
-        reasons = sorted({refused.finding.code for refused in index.refused})
+        about = (*(refused.finding for refused in index.refused), *index.findings)
+        reasons = sorted({finding.code for finding in about})
         message = (
-            f"{data.root} holds no usable DICOM series among {index.files} files"
+            f"{data.root} holds no usable DICOM series among {counted(index.files, 'file')}"
             f"{': ' + ', '.join(reasons) if reasons else ''}."
         )
         raise InputError(message)
@@ -157,15 +159,20 @@ def _collect_dicom(index: Index, data: DataChoice, pseudonyms: Pseudonyms) -> Co
     image, label = data.image, data.label
     images = [series for series in index.series if not image.wants(series)]
     if not images:
-        message = f"None of the {len(index.series)} usable series is {_described(image)}."
-        raise InputError(message)
+        kinds_there = " and ".join(sorted({series.modality for series in index.series}))
+        message = (
+            f"None of the {len(index.series)} usable series is {_described(image)}; they are {kinds_there}."
+        )
+        said = {series.description for series in index.series} - {""} if image.description else set()
+        raise InputError(message).beside(most_alike(image.description or "", said))
     kinds = MODALITIES[label.source]
     annotations = [one for one in index.annotations if one.modality in kinds]
-    matched, noted = match_labels(images, annotations, label.labels)
+    matched, unwanted, noted = match_labels(images, annotations, label.labels)
     persons, leaks = persons_of(index.series, data.same_person)
     names = [series_pseudonym(series, pseudonyms) for series in images]
     name_of = {series.uid: name for series, name in zip(images, names, strict=True)}
-    findings = [("patients", finding) for finding in leaks]
+    findings = [("file", finding) for finding in index.findings]
+    findings += [("patients", finding) for finding in leaks]
     findings += [(name_of[finding.series_uid or ""], finding) for finding in noted]
     ambiguous = {finding.series_uid for finding in noted if finding.code == "label_ambiguous"}
     cases: list[Case] = []
@@ -178,7 +185,8 @@ def _collect_dicom(index: Index, data: DataChoice, pseudonyms: Pseudonyms) -> Co
             continue
         if at not in matched and not label.empty_is_negative:
             message = f"No {' or '.join(kinds)} with a wanted label belongs to the series."
-            findings.append((name, Finding("label_absent", message, series.uid)))
+            there = label.labels.most_alike(unwanted.get(at, ()))
+            findings.append((name, Finding("label_absent", message, series.uid, names=there)))
             continue
         key = series.identity.patient_key
         if not series.identity.patient_id:
@@ -196,10 +204,11 @@ def _collect_dicom(index: Index, data: DataChoice, pseudonyms: Pseudonyms) -> Co
         )
     if not cases:
         message = (
-            f"{len(images)} series are {_described(image)}, none has a label of the source "
+            f"Of {len(images)} series {_described(image)} none has a label of the source "
             f"`{label.source}` that matches {', '.join(label.labels.names)}."
         )
-        raise InputError(message)
+        there = label.labels.most_alike(names[0] for one in annotations for names in one.region_names)
+        raise InputError(message).beside(there)
     return Collection(tuple(cases), tuple(findings))
 
 
@@ -227,7 +236,7 @@ def _collect_nifti(data: DataChoice, pseudonyms: Pseudonyms) -> Collection:
             continue
         cases.append(case)
     if not cases:
-        message = f"None of the {len(images)} images in {root} has a mask of the same name."
+        message = f"None of {counted(len(images), 'image')} in {root} has a mask of the same name."
         raise InputError(message)
     return Collection(tuple(cases), tuple(findings))
 

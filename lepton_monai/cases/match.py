@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from lepton_monai.core.findings import Finding
+from lepton_monai.core.wording import counted
 from lepton_monai.dicom import Series
 from lepton_monai.dicom.annotation import Annotation
 from lepton_monai.labels.labelset import LabelSet
@@ -10,7 +11,7 @@ from lepton_monai.labels.labelset import LabelSet
 
 def match_labels(
     images: Sequence[Series], annotations: Sequence[Annotation], labels: LabelSet
-) -> tuple[dict[int, Annotation], list[Finding]]:
+) -> tuple[dict[int, Annotation], dict[int, list[str]], list[Finding]]:
     """Give every image its label object.
 
     Parameters
@@ -18,7 +19,7 @@ def match_labels(
     images
         Series that may be labelled.
     annotations
-        Label objects of one source; those without a region of any class are passed over.
+        Label objects of one source; those without a region of any class label nothing.
     labels
         The classes.
 
@@ -26,14 +27,20 @@ def match_labels(
     -------
     matched
         From the place in `images` to its label.
+    unwanted
+        From the place in `images` to the names of regions in label objects without any class.
     findings
         `label_ambiguous` for an image with two, `referenced_instances_absent` as a remark.
     """
-    telling = [one for one in annotations if any(labels.matches(names) for names in one.region_names)]
     candidates: dict[int, list[Annotation]] = {}
-    for annotation in telling:
+    unwanted: dict[int, list[str]] = {}
+    for annotation in annotations:
+        telling = any(labels.matches(names) for names in annotation.region_names)
         for at in _images_of(annotation, images):
-            candidates.setdefault(at, []).append(annotation)
+            if telling:
+                candidates.setdefault(at, []).append(annotation)
+            else:
+                unwanted.setdefault(at, []).extend(names[0] for names in annotation.region_names)
     findings: list[Finding] = []
     matched: dict[int, Annotation] = {}
     for at in sorted(candidates):
@@ -46,9 +53,9 @@ def match_labels(
         present = {header.identity.instance_uid for header in images[at].headers}
         referenced = found[0].referenced_instance_uids
         if referenced and not referenced & present:
-            message = f"None of the {len(referenced)} instances that the label names are here."
+            message = f"Of {counted(len(referenced), 'instance')} that the label names none is here."
             findings.append(Finding("referenced_instances_absent", message, images[at].uid))
-    return matched, findings
+    return matched, unwanted, findings
 
 
 def _images_of(annotation: Annotation, images: Sequence[Series]) -> list[int]:

@@ -6,6 +6,7 @@ from pathlib import Path
 
 from lepton_monai.core.errors import ConfigError
 from lepton_monai.core.findings import Finding
+from lepton_monai.core.wording import counted
 from lepton_monai.dicom import Series
 from lepton_monai.labels.tables import read_rows
 
@@ -44,7 +45,7 @@ def persons_of(
     leaks = sum(len(members) - 1 for members in groups.all() if len(members) > 1)
     findings = []
     if leaks:
-        message = f"{leaks} patient ids share images or a frame of reference with another id."
+        message = f"Images or a frame of reference of another id: {counted(leaks, 'patient id')}."
         findings.append(Finding("same_patient_twice", message))
     by_person: dict[str, str] = {}
     for key in groups.keys():  # noqa: SIM118 - a method, not a mapping

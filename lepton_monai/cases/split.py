@@ -10,6 +10,7 @@ import numpy as np
 from lepton_monai.cases.case import Case
 from lepton_monai.core.errors import ConfigError, InputError
 from lepton_monai.core.findings import Finding
+from lepton_monai.core.wording import counted
 
 SIDES = ("train", "validation", "test")
 
@@ -139,7 +140,8 @@ def _sides(
     for side, patient_ids in listed.items():
         unknown = [patient_id for patient_id in patient_ids if patient_id not in person_of]
         if unknown:
-            message = f"{len(unknown)} of {len(patient_ids)} patients under `{side}` aren't here."
+            listed_here = counted(len(patient_ids), "patient")
+            message = f"Of {listed_here} under `{side}` {len(unknown)} can't be found here."
             findings.append(Finding("split_patient_unknown", message))
         for patient_id in patient_ids:
             person = person_of.get(patient_id)
@@ -151,7 +153,7 @@ def _sides(
                 raise ConfigError(message)
     left = {case.person for case in cases} - set(sides)
     if left:
-        message = f"{len(left)} patients are on no side of the split file."
+        message = f"The split file names no side for {counted(len(left), 'patient')}."
         findings.append(Finding("patient_not_in_split", message))
     return sides
 

@@ -2,10 +2,12 @@
 
 from collections.abc import Sequence
 from dataclasses import asdict
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from lepton_monai.cli.tables import finding_document, findings_text, table
 from lepton_monai.core.errors import PartlyDoneError
+from lepton_monai.core.wording import counted
 
 if TYPE_CHECKING:  # each verb's own command imports it; the others shall not pay for it
     from lepton_monai.evaluation.classification import ClassFigures
@@ -77,8 +79,9 @@ def train_text(done: "TrainReport[ClassificationPlan, ClassEvaluation]") -> str:
     training, size = done.plan.training, done.plan.input.size
     sides = " x ".join(str(side) for side in size if side > 1)
     said = (
-        f"Trained {training.steps} steps of {training.batch_size} images of {sides} in "
-        f"{training.precision} on {done.trained_on} samples of {len(done.plan.classes)} classes."
+        f"Trained {counted(training.steps, 'step')} of {counted(training.batch_size, 'image')} of {sides} "
+        f"in {training.precision} on {counted(done.trained_on, 'sample')} of "
+        f"{counted(len(done.plan.classes), 'class')}."
     )
     parts = [findings_text(done.findings), said]
     if done.validation is not None:
@@ -98,7 +101,7 @@ def _decisions_text(done: "TrainReport[ClassificationPlan, ClassEvaluation]") ->
         threshold = f", the threshold {one.threshold:.2f}" if several or len(done.plan.classes) == 2 else ""
         lines.append(
             f"{name + ': t' if several else 'T'}he temperature is {one.temperature:.2f}{threshold}, "
-            f"chosen on the {one.n} validation samples.{_limit_text(one)}"
+            f"chosen on {counted(one.n, 'validation sample')}.{_limit_text(one)}"
         )
     return "\n".join(lines)
 
@@ -134,7 +137,8 @@ def evaluate_text(done: "ClassEvaluation", side: str = "") -> str:
     figures = done.figures
     parts = [findings_text(done.findings)]
     for name, one in done.labels.items():
-        parts += [table((name, "said no", "said yes"), _confusion(one, ("no", "yes"))), _lines(one, side)]
+        parts.append(table((name, "said no", "said yes"), _confusion(one, ("no", "yes"))))
+        parts.append(figure_lines(one, side))
     if done.labels:
         parts.append("The mean over the labels:")
     else:
@@ -142,13 +146,14 @@ def evaluate_text(done: "ClassEvaluation", side: str = "") -> str:
         parts.append(table(("truth", *classes), _confusion(figures, classes)))
         if len(classes) == 2:
             parts.append(f"Sensitivity, AUPRC and F1 are of `{classes[1]}`, specificity of `{classes[0]}`.")
-    lines = [_lines(figures, side)]
+    lines = [figure_lines(figures, side)]
     if done.position is not None:
         place = f"AUROC of a slice's place alone, without its image: {done.position.text(3)}."
         lines.append(f"{side} - {place}" if side else place)
     lines += [f"{side} - {line}" if side else line for line in _part_lines(done)]
     drawn = (
-        f"{figures.rows} samples of {figures.keys} {done.unit}s; intervals (95 %) are drawn by {done.unit}."
+        f"{counted(figures.rows, 'sample')} of {counted(figures.keys, done.unit)}; intervals (95 %) are "
+        f"drawn by {done.unit}."
     )
     if done.unit == "image":
         drawn += " No patients are known: images of one person may stand on both sides."
@@ -167,14 +172,15 @@ def _part_lines(done: "ClassEvaluation") -> list[str]:
     return lines
 
 
-def _lines(figures: "ClassFigures", side: str) -> str:
+def figure_lines(figures: "ClassFigures", side: str) -> str:
+    """Return one line a figure that is defined, and one for all that are not, with the reason."""
     if not figures.rows:
         return "It is known of no sample."
-    lines = [
-        f"{told}: {figures.figures[name].text(3)}."
-        for name, told in _TOLD.items()
-        if name in figures.figures
-    ]
+    known = {told: figures.figures[name] for name, told in _TOLD.items() if name in figures.figures}
+    undefined = [told for told, interval in known.items() if isnan(interval.mean)]
+    lines = [f"{told}: {interval.text(3)}." for told, interval in known.items() if told not in undefined]
+    if undefined:
+        lines.append(f"Undefined, for want of samples of every class: {', '.join(undefined)}.")
     return "\n".join(f"{side} - {line}" if side else line for line in lines)
 
 
@@ -199,7 +205,7 @@ def compare_text(done: "ClassComparison") -> str:
         f"{_TOLD[name]}, the first less the second: {interval.text(3)}."
         for name, interval in done.differences.items()
     ]
-    paired = f"Paired by {done.first.unit} on {done.samples} samples:"
+    paired = f"Paired by {done.first.unit} on {counted(done.samples, 'sample')}:"
     return "\n\n".join([*both, paired, "\n".join(lines)])
 
 

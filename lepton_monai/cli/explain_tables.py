@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any
 from lepton_monai.cli.tables import finding_document, findings_text, table
 from lepton_monai.core.errors import PartlyDoneError
 from lepton_monai.core.files import without_nan
+from lepton_monai.core.wording import counted
 
 if TYPE_CHECKING:  # each verb's own command imports it; the others shall not pay for it
     from lepton_monai.verbs.explain import ExplainReport
@@ -21,7 +22,8 @@ def explain_text(done: "ExplainReport") -> str:
     known = [value for value in alike if value == value]  # noqa: PLR0124 - the test for NaN
     checked = (
         "Rank correlation with the map of a network with random weights (near 0: it was learned): "
-        f"median {median(known):.2f} of {len(known)} cases, undefined in {len(alike) - len(known)}."
+        f"median {median(known):.2f} of {counted(len(known), 'case')}, undefined in "
+        f"{len(alike) - len(known)}."
         if known
         else "No map could be compared with the one of a network with random weights."
     )

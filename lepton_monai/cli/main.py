@@ -17,6 +17,7 @@ import click
 from lepton_monai import __version__
 from lepton_monai.cli.options import FOLDER, every_verb, of_folders, with_config, with_network
 from lepton_monai.cli.session import Session
+from lepton_monai.cli.terminal import on_terminal
 from lepton_monai.core.errors import LeptonError
 
 
@@ -347,7 +348,7 @@ def run(arguments: Sequence[str] | None = None) -> int:
         error.show()
         return 2
     except LeptonError as error:
-        _say(str(error))
+        _say(f"{error}{on_terminal(error.names, sys.stderr)}")
         return error.exit_code
     except (KeyboardInterrupt, click.Abort, SystemExit) as error:
         _say(

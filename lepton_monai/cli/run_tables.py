@@ -1,6 +1,8 @@
 """What is printed of runs: plans, trainings, figures; text for a person, and the same as one document."""
 
+from collections.abc import Mapping
 from dataclasses import asdict
+from math import isnan
 from typing import TYPE_CHECKING, Any
 
 from lepton_monai.cli import class_tables
@@ -12,8 +14,10 @@ from lepton_monai.cli.tables import (
     rounded,
     table,
 )
+from lepton_monai.core.wording import counted
 
 if TYPE_CHECKING:  # each verb's own command imports it; the others shall not pay for it
+    from lepton_monai.evaluation.intervals import Interval
     from lepton_monai.plans.classification import ClassificationPlan
     from lepton_monai.plans.plan import Plan
     from lepton_monai.verbs.evaluate import Comparison, Evaluation
@@ -38,8 +42,8 @@ def train_text(done: "TrainReport[Plan, Evaluation]") -> str:
     training = done.plan.training
     patch = " x ".join(str(side) for side in training.patch_size)
     said = (
-        f"Trained {training.steps} steps of {training.batch_size} patches of {patch} voxels "
-        f"in {training.precision} on {done.trained_on} cases."
+        f"Trained {counted(training.steps, 'step')} of {counted(training.batch_size, 'patch')} of {patch} "
+        f"voxels in {training.precision} on {counted(done.trained_on, 'case')}."
     )
     parts = [findings_text(done.findings), said]
     if done.validation is not None:
@@ -63,8 +67,8 @@ def train_document(done: "TrainReport[Plan, Evaluation]") -> dict[str, Any]:
 def folds_text(done: "FoldsReport") -> str:
     """Return what was trained of every fold, and what to do with all of them."""
     parts = [_trained_text(one) for one in done.trained]
-    said = f"{len(done.trained)} folds were trained"
-    said += f", {done.already_there} were there already." if done.already_there else "."
+    said = f"Trained {counted(len(done.trained), 'fold')}"
+    said += f"; {done.already_there} there already." if done.already_there else "."
     parts.append(f"{said} `lepton evaluate {done.folder}` judges each on its own test side.")
     return "\n\n".join(parts)
 
@@ -120,19 +124,27 @@ def evaluate_text(done: "Evaluation", side: str = "") -> str:
     if baselines.threshold is not None:
         lines.append(f"Every voxel {above} has {baselines.threshold.text()}.")
     lines = [f"{side} - {line}" if side else line for line in lines]
-    parts = [findings_text(done.findings), table(head, rows), "\n".join(lines), _other_figures(done)]
+    parts = [findings_text(done.findings), table(head, rows), "\n".join(lines)]
+    parts.append(figures_beside_dice(done.summary, done.cases[0].figures.tolerance_mm))
     parts.append(f"Figures are in {done.folder}.")
     return "\n\n".join(part for part in parts if part)
 
 
-def _other_figures(done: "Evaluation") -> str:
-    tolerance = done.cases[0].figures.tolerance_mm
-    rows = [
-        [said.format(tolerance=tolerance)]
-        + [intervals[figure].text() if figure in intervals else "" for intervals in done.summary.values()]
-        for figure, said in _TOLD.items()
-    ]
-    return table(["over patients", *done.summary], rows)
+def figures_beside_dice(summary: "Mapping[str, Mapping[str, Interval]]", tolerance_mm: float) -> str:
+    """Return the other figures of each class; those that none has stand in one line, with the reason."""
+    undefined, rows = [], []
+    for figure, told in _TOLD.items():
+        said = told.format(tolerance=tolerance_mm)
+        intervals = [of_class.get(figure) for of_class in summary.values()]
+        if all(one is None or isnan(one.mean) for one in intervals):
+            undefined.append(said)
+        else:
+            rows.append([said, *("" if one is None else one.text() for one in intervals)])
+    parts = [table(["over patients", *summary], rows)] if rows else []
+    if undefined:
+        why = "since nothing was there or nothing was found"
+        parts.append(f"Undefined in every patient, {why}: {', '.join(undefined)}.")
+    return "\n".join(parts)
 
 
 def evaluate_document(done: "Evaluation") -> dict[str, Any]:

@@ -1,13 +1,16 @@
 """What is printed: plain text for a person, and the same as one document."""
 
 import re
+import sys
 from collections import Counter
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from lepton_monai.cli.terminal import on_terminal, visible
 from lepton_monai.core.errors import PartlyDoneError
 from lepton_monai.core.findings import Finding
+from lepton_monai.core.wording import counted
 
 if TYPE_CHECKING:  # each verb's own command imports it; the others shall not pay for it
     from lepton_monai.verbs.check import CheckReport
@@ -33,9 +36,10 @@ def table(head: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
 
 def finding_line(name: str, finding: Finding, roots: Sequence[Path] = ()) -> str:
     """Return severity, code, where, sentence and what to do as one line."""
-    where = _shown(relative_path(finding.path, roots)) if finding.path and roots else ""
+    where = visible(relative_path(finding.path, roots)) if finding.path and roots else ""
     place = " ".join(part for part in (name, f"({where})" if where else "") if part)
-    return f"{finding.severity} {finding.code} {place}: {finding.sentence()}"
+    there = on_terminal(finding.names, sys.stdout)
+    return f"{finding.severity} {finding.code} {place}: {finding.sentence()}{there}"
 
 
 def relative_path(path: Path, roots: Sequence[Path]) -> str:
@@ -66,9 +70,9 @@ def index_text(found: "IndexReport") -> str:
     usable = sum(row.usable for row in found.rows)
     patients = len({row.patient for row in found.rows})
     parts.append(
-        f"{found.files} files: {usable} volumes of {patients} patients, "
-        f"{len(found.rows) - usable} refused series, {_counted(found.labels) or 'no labels'}, "
-        f"{_counted(found.others) or 'no other objects'}."
+        f"{counted(found.files, 'file')}: {counted(usable, 'volume')} of {counted(patients, 'patient')}, "
+        f"{len(found.rows) - usable} refused series, {_by_kind(found.labels) or 'no labels'}, "
+        f"{_by_kind(found.others) or 'no other objects'}."
     )
     named = [(row.name, one) for row in found.rows for one in row.findings]
     named += [("", finding) for finding in found.findings]
@@ -119,9 +123,9 @@ def convert_text(done: "ConvertReport") -> str:
         head, rows = head[:-1], [row[:-1] for row in rows]
     named = [(image.name, finding) for image in done.written for finding in image.findings]
     named += [*done.left_out, *(("", finding) for finding in done.findings)]
-    before = f", {done.already_there} were there before" if done.already_there else ""
+    before = f", {done.already_there} there before" if done.already_there else ""
     ending = (
-        f"{len(rows)} images were written{before}; {len(done.left_out)} series were left out. "
+        f"{counted(len(rows), 'image')} written{before}; {len(done.left_out)} series left out. "
         f"They are in {done.out}; its key.json says whose they are."
     )
     written = table(head, rows) if rows else ""
@@ -171,7 +175,8 @@ def check_text(found: "CheckReport") -> str:
     sides = Counter(row.side for row in used)
     patients = len({row.patient for row in used})
     counts = ", ".join(f"{count} {side}" for side, count in sorted(sides.items()))
-    ending = f"{len(used)} of {len(found.rows)} cases of {patients} patients can be used: {counts}."
+    all_cases = f"{counted(len(found.rows), 'case')} of {counted(patients, 'patient')}"
+    ending = f"{len(used)} of {all_cases} can be used: {counts}."
     return "\n\n".join(part for part in (findings_text(found.findings), table(head, rows), ending) if part)
 
 
@@ -234,7 +239,9 @@ def require_all_converted(done: "ConvertReport") -> None:
     """Raise `PartlyDoneError` where a series was refused."""
     refused = [name for name, finding in done.left_out if finding.severity == "refused"]
     if refused:
-        message = f"{len(refused)} series make no volume: {', '.join(refused)}. The rest is written."
+        message = (
+            f"No volume can be made of {len(refused)} series: {', '.join(refused)}. The rest is written."
+        )
         raise PartlyDoneError(message)
 
 
@@ -279,13 +286,8 @@ def findings_text(named: Iterable[Named], roots: Sequence[Path] = ()) -> str:
     return "\n".join(lines)
 
 
-def _counted(kinds: Iterable[str]) -> str:
+def _by_kind(kinds: Iterable[str]) -> str:
     return ", ".join(f"{count} {kind}" for kind, count in sorted(Counter(kinds).items()))
-
-
-def _shown(text: str) -> str:
-    """Make control characters and broken bytes visible, so that they never reach a terminal."""
-    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
 def rounded(value: float) -> str:

@@ -21,6 +21,7 @@ from lepton_monai.config.schema import (
     any_part_of,
     label_set,
 )
+from lepton_monai.core.wording import nearest
 from lepton_monai.dicom.keyword import require_coded
 from lepton_monai.labels.clinical import ClinicalColumns
 from lepton_monai.labels.tables import By
@@ -187,8 +188,8 @@ class ClassifierSection(WeightsSection):
         alone = name.removeprefix(SLICES)
         if name and alone not in CLASSIFIER_NAMES and not alone.startswith(ELSEWHERE):
             message = (
-                f"`{name}` is no network; give {', '.join(CLASSIFIER_NAMES)}, slices:NAME, timm:NAME or "
-                "torchvision:NAME"
+                f"`{name}` is no network; the nearest is `{nearest(alone, CLASSIFIER_NAMES)}`; give "
+                f"{', '.join(CLASSIFIER_NAMES)}, slices:NAME, timm:NAME or torchvision:NAME"
             )
             raise ValueError(message)
         return name

@@ -1,7 +1,6 @@
 """Read a config: all mistakes at once, each with its line and the nearest known key."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from pathlib import Path
 from types import UnionType
 from typing import Any, TypeVar, Union, get_args, get_origin
@@ -13,6 +12,7 @@ from lepton_monai.config.classification import ClassificationConfig
 from lepton_monai.config.schema import Config
 from lepton_monai.core.errors import ConfigError
 from lepton_monai.core.files import write_text
+from lepton_monai.core.wording import ALIKE, counted, nearest
 from lepton_monai.networks.known import known_weights
 
 Place = tuple[str | int, ...]
@@ -81,16 +81,26 @@ def load_task(path: Path, changes: Sequence[str] = ()) -> AnyConfig:
     _resolve_paths(content, path.resolve().parent)
     for change in changes:
         _apply(content, change)
-    kind = _KINDS.get(str(content.get("task")), Config)
+    kind = _kind_of(content, path)
     try:
         return kind.model_validate(content)
     except ValidationError as error:
         given = [tuple(change.partition("=")[0].strip().split(".")) for change in changes]
-        found = [(one, {} if _is_given(one["loc"], given) else lines) for one in error.errors()]
+        errors = _without_twins(kind, error.errors())
+        found = [(one, {} if _is_given(one["loc"], given) else lines) for one in errors]
         problems = [text for _, text in sorted(_problem(kind, one, where) for one, where in found)]
-        what = "a mistake" if len(problems) == 1 else f"{len(problems)} mistakes"
-        message = "\n".join([f"The config {path} has {what}:", *problems])
+        message = "\n".join([f"The config {path} has {counted(len(problems), 'mistake')}:", *problems])
         raise ConfigError(message) from error
+
+
+def _kind_of(content: Mapping[str, Any], path: Path) -> type[AnyConfig]:
+    """Return the kind of config that a task has; what else is a mistake depends on it."""
+    task = str(content.get("task") or "")
+    if task in _KINDS:
+        return _KINDS[task]
+    said = f"`{task}` is no task; the nearest is `{nearest(task, _KINDS)}`" if task else "`task` is missing"
+    message = f"The config {path}: {said}. Give {' or '.join(f'`task: {name}`' for name in _KINDS)}."
+    raise ConfigError(message)
 
 
 def _reason(error: Exception) -> str:
@@ -165,6 +175,15 @@ def _apply(content: dict[str, Any], change: str) -> None:
     section[keys[-1]] = value
 
 
+def _without_twins(kind: type[AnyConfig], errors: Sequence[Any]) -> list[Any]:
+    """Leave out each missing key for which a misspelt one stands: that one is told, with its line."""
+    unknown = [one["loc"] for one in errors if one["type"] == "extra_forbidden"]
+    meant = {
+        (*section, nearest(str(key), _known_keys(kind, tuple(section)), ALIKE)) for *section, key in unknown
+    }
+    return [one for one in errors if one["type"] != "missing" or one["loc"] not in meant]
+
+
 def _problem(
     kind: type[AnyConfig], error: Mapping[str, Any], lines: Mapping[Place, int]
 ) -> tuple[int, str]:
@@ -175,8 +194,8 @@ def _problem(
     where = f"  line {line}" if line else "  --set"
     name = ".".join(str(part) for part in place)
     if error["type"] == "extra_forbidden":
-        nearest = get_close_matches(str(place[-1]), _known_keys(kind, place[:-1]), n=1, cutoff=0.0)
-        return line, f"{where}: `{name}` is no key; the nearest is `{nearest[0]}`."
+        known_key = nearest(str(place[-1]), _known_keys(kind, place[:-1]))
+        return line, f"{where}: `{name}` is no key; the nearest is `{known_key}`."
     if error["type"] == "missing":
         way = "; give it in the config or with --set data.root=FOLDER"
         return line, f"{where}: `{name}` is missing{way if name == 'data.root' else ''}."

@@ -10,6 +10,7 @@ from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator
 from lepton_monai.cases.collect import DataChoice, ImageChoice, LabelChoice, Source
 from lepton_monai.cases.persons import read_persons
 from lepton_monai.cases.split import SplitRule
+from lepton_monai.core.wording import nearest
 from lepton_monai.labels.labelset import LabelClass, LabelSet
 from lepton_monai.plans.options import PlanOptions
 from lepton_monai.plans.plan import Plan
@@ -120,7 +121,11 @@ class NetworkSection(WeightsSection):
     @classmethod
     def _known(cls, name: str) -> str:
         if name not in NETWORK_NAMES and not name.startswith("monai:"):
-            message = f"`{name}` is no network; give {', '.join(NETWORK_NAMES)} or monai:CLASS"
+            near = nearest(name, NETWORK_NAMES)
+            message = (
+                f"`{name}` is no network; the nearest is `{near}`; give {', '.join(NETWORK_NAMES)} or "
+                "monai:CLASS"
+            )
             raise ValueError(message)
         return name
 

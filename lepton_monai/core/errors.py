@@ -20,7 +20,8 @@
 The command line catches :class:`LeptonError` alone, prints the message and ends with `exit_code`.
 """
 
-from typing import ClassVar
+from collections.abc import Iterable
+from typing import ClassVar, Self
 
 from lepton_monai.core.findings import Finding
 
@@ -29,6 +30,14 @@ class LeptonError(Exception):
     """The root: a message for a person that says what, where and what to do."""
 
     exit_code: ClassVar[int] = 1
+
+    names: tuple[str, ...] = ()
+    """That stand in the data instead: free text, shown on a terminal alone and never kept."""
+
+    def beside(self, names: Iterable[str]) -> Self:
+        """Return the error with names that stand in the data."""
+        self.names = tuple(names)
+        return self
 
 
 class ConfigError(LeptonError, ValueError):

@@ -43,7 +43,9 @@ RULES: dict[str, Rule] = {
     "empty_file": _passed_over(),
     "unreadable_file": _refused("Copy or export the file again."),
     "unreadable_folder": _refused("Check the permissions."),
-    "symbolic_link": _passed_over("Give --follow-links to read it."),
+    "symbolic_link": _passed_over(
+        "Give the folder that it leads to; `lepton index` and `convert` follow it with --follow-links."
+    ),
     "inflate_limit": _refused("The file claims to be far larger than it is; export it again."),
     "nested_too_deep": _refused("Sequences nest without sense; export the file again."),
     "truncated_pixel_data": _refused("The file is cut; copy or export it again."),
@@ -170,12 +172,15 @@ class Finding:
         The series it is about, if any. Shown and kept as a pseudonym alone.
     path
         The file it is about, if any. Shown relative to the given folder, kept as a pseudonym.
+    names
+        That stand in the data instead: free text, shown on a terminal alone and never kept.
     """
 
     code: str
     message: str
     series_uid: str | None = None
     path: Path | None = None
+    names: tuple[str, ...] = ()
 
     def __post_init__(self) -> None:
         if self.code not in RULES:

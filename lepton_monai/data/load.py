@@ -15,6 +15,7 @@ from numpy.typing import NDArray
 
 from lepton_monai.core.errors import InputError, SeriesRefused
 from lepton_monai.core.volume import Volume
+from lepton_monai.core.wording import counted
 from lepton_monai.dicom import Series, read_series, scan
 from lepton_monai.labels.labelset import Mask
 
@@ -126,7 +127,7 @@ def _read_folder(path: Path) -> Volume:
         message = f"{path} holds no DICOM series that makes a volume."
         raise InputError(message)
     message = (
-        f"{path} holds {len(index.series)} volumes and {len(index.refused)} refused series: give "
-        "one of `lepton_monai.dicom.scan([folder]).series` instead of the folder."
+        f"{path} holds {counted(len(index.series), 'volume')} and {len(index.refused)} refused series: "
+        "give one of `lepton_monai.dicom.scan([folder]).series` instead of the folder."
     )
     raise InputError(message)

@@ -13,6 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from lepton_monai.core.findings import Finding
+from lepton_monai.core.wording import counted
 from lepton_monai.dicom.annotation import LABEL_MODALITIES, Annotation, read_annotation
 from lepton_monai.dicom.elements import MOSAIC_NORMAL, MOSAIC_TILES, TAGS, Elements, merged, numbers
 from lepton_monai.dicom.file import ParsedFile, parse_file
@@ -175,9 +176,15 @@ def _why_no_slice(parsed: ParsedFile, layout: PixelLayout) -> tuple[str, str] | 
     if "MOSAIC" in elements.text("ImageType").upper() and MOSAIC_TILES not in elements:
         return "mosaic", "The image holds many slices as tiles and no CSA header that says where they lie."
     if parsed.frames and len(parsed.frames) != layout.frames:
-        return "bad_header", f"The file has {layout.frames} frames and describes {len(parsed.frames)}."
+        return (
+            "bad_header",
+            f"The file has {counted(layout.frames, 'frame')} and describes {len(parsed.frames)}.",
+        )
     if not parsed.frames and (layout.frames != 1 or elements.text("SOPClassUID") in ENHANCED):
-        return "multi_frame", f"One file holds {layout.frames} frames and doesn't say where they lie."
+        return (
+            "multi_frame",
+            f"One file holds {counted(layout.frames, 'frame')} and doesn't say where they lie.",
+        )
     grey = layout.photometric_interpretation in {"MONOCHROME1", "MONOCHROME2"}
     if layout.samples_per_pixel != 1 or not grey:
         return "colour", f"The pixels are {layout.photometric_interpretation[:16]}."

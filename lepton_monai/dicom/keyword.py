@@ -2,10 +2,11 @@
 
 from pathlib import Path
 
-from pydicom.datadict import dictionary_VR, tag_for_keyword
+from pydicom.datadict import dictionary_VR, keyword_dict, tag_for_keyword
 
 from lepton_monai.core.errors import ConfigError, FileRefused
 from lepton_monai.core.findings import Finding
+from lepton_monai.core.wording import nearest
 from lepton_monai.dicom.dataset import foreign_file, read_head
 
 CODED = "CS"
@@ -22,7 +23,9 @@ def require_coded(keyword: str) -> None:
     """
     tag = tag_for_keyword(keyword)
     if tag is None or dictionary_VR(tag) != CODED:
-        found = "is none" if tag is None else f"holds {dictionary_VR(tag)}"
+        coded = [one for one, of in keyword_dict.items() if dictionary_VR(of) == CODED]
+        none = f"is none, the nearest is `{nearest(keyword, coded)}`"
+        found = none if tag is None else f"holds {dictionary_VR(tag)}"
         message = f"`{keyword}` {found}; a keyword of a coded value ({CODED}) is wanted, such as Modality."
         raise ConfigError(message)
 

@@ -10,6 +10,7 @@ from lepton_monai.core.errors import SeriesRefused
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.grid import Grid
 from lepton_monai.core.volume import Volume
+from lepton_monai.core.wording import counted
 from lepton_monai.dicom.header import Header
 from lepton_monai.dicom.pixels import UNSIGNED, PixelReader, pixel_finding
 from lepton_monai.dicom.series import Series
@@ -112,10 +113,12 @@ class _Stack:
         """Say what was noted."""
         findings: list[Finding] = []
         if self.masked:
-            message = f"{self.masked} slices hold something in the bits that BitsStored leaves out."
+            message = (
+                f"{counted(self.masked, 'slice')} with something in the bits that BitsStored leaves out."
+            )
             findings.append(Finding("high_bits_masked", message, self.series.uid))
         if self.padded:
-            message = f"{self.padded} voxels are padding, invalid and set to the lowest value."
+            message = f"{counted(self.padded, 'voxel')} of padding: invalid, and set to the lowest value."
             findings.append(Finding("pixel_padding", message, self.series.uid))
         return findings
 

@@ -5,6 +5,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from lepton_monai.core.findings import Finding
+from lepton_monai.core.wording import counted
 from lepton_monai.dicom.geometry import GATE_MM, NOTE_MM, Fit
 from lepton_monai.dicom.header import Header
 
@@ -26,7 +27,7 @@ def _on_count(headers: Sequence[Header]) -> Iterator[Finding]:
         yield Finding("two_slices", "The series is two slices: their gap can't be checked.")
     declared = max((header.acquisition.slices_declared or 0 for header in headers), default=0)
     if declared > len(headers):
-        message = f"{len(headers)} slices are here, the header declares {declared}."
+        message = f"The header declares {counted(declared, 'slice')}; here: {len(headers)}."
         yield Finding("count_below_declared", message)
 
 
@@ -85,4 +86,4 @@ def _on_values(headers: Sequence[Header]) -> Iterator[Finding]:
 def _on_files(headers: Sequence[Header]) -> Iterator[Finding]:
     without = sum(not header.has_preamble for header in headers)
     if without:
-        yield Finding("no_preamble", f"{without} files have no DICOM preamble.")
+        yield Finding("no_preamble", f"{counted(without, 'file')} without a DICOM preamble.")

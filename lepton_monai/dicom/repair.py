@@ -12,6 +12,7 @@ from lepton_monai.core.errors import SeriesRefused
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.grid import Grid
 from lepton_monai.core.volume import Volume
+from lepton_monai.core.wording import counted
 from lepton_monai.dicom import geometry
 from lepton_monai.dicom.header import Header
 from lepton_monai.dicom.read import read_series
@@ -175,7 +176,7 @@ def _by_instance_number(ordered: list[Header]) -> list[Series]:
     fits = [geometry.fit_stack(volume) for volume in volumes]
     if any(fit.shear_mm > geometry.GATE_MM for fit in fits):
         return []
-    message = f"The series holds {len(volumes)} volumes of {len(dealt)} slices."
+    message = f"The series holds {len(volumes)} volumes of {counted(len(dealt), 'slice')}."
     note = Finding("split_by_instance_number", message)
     return [
         replace(series_of(volume, fit, [note]), part=f"{number} of {len(volumes)}")

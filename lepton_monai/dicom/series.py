@@ -15,6 +15,7 @@ from lepton_monai.core.errors import GeometryError, SeriesRefused
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.grid import Grid
 from lepton_monai.core.volume import Unit
+from lepton_monai.core.wording import counted
 from lepton_monai.dicom import geometry
 from lepton_monai.dicom.header import Header
 from lepton_monai.dicom.identity import Identity
@@ -79,7 +80,7 @@ class Series:
 
     def __str__(self) -> str:
         """Return a line that names nobody: MONAI writes it as the file name into its meta data."""
-        return f"{self.modality} series of {len(self.headers)} slices"
+        return f"{self.modality} series of {counted(len(self.headers), 'slice')}"
 
 
 @dataclass(frozen=True)
@@ -171,7 +172,7 @@ def _without_double_instances(headers: list[Header]) -> tuple[list[Header], list
         dropped += 1
     if not dropped:
         return headers, []
-    message = f"{dropped} files are copies of others; one of each is kept."
+    message = f"{counted(dropped, 'file')} left out as copies of others."
     return list(kept.values()), [Finding("duplicate_instance", message)]
 
 
@@ -186,7 +187,11 @@ def _on_slices(headers: Sequence[Header]) -> list[Finding]:
     for finding in found:
         if finding.severity == "refused":
             raise SeriesRefused(finding)
-    return [replace(found[0], message=f"{found[0].message} ({len(found)} slices are so.)")] if found else []
+    return (
+        [replace(found[0], message=f"{found[0].message} (So in {counted(len(found), 'slice')}.)")]
+        if found
+        else []
+    )
 
 
 def _by_plane(
@@ -201,23 +206,19 @@ def _by_plane(
     others = [group for group in groups if _is_localizer(group, largest)]
     message = "The series holds {} of another orientation or matrix than its {} slices."
     left_out = [
-        (group, Finding("localizer_in_series", message.format(_images(len(group)), largest)))
+        (group, Finding("localizer_in_series", message.format(counted(len(group), "image"), largest)))
         for group in others
     ]
     notes: list[Finding] = []
     if others:
         count = sum(len(group) for group in others)
-        text = f"{_images(count)} of another orientation or matrix split off."
+        text = f"{counted(count, 'image')} of another orientation or matrix split off."
         notes.append(Finding("localizer_in_series", text))
     if len(stacks) > 1:
         sizes = {(group[0].placement.rows, group[0].placement.columns) for group in stacks}
         code = "mixed_matrix_size" if len(sizes) > 1 else "mixed_orientation"
         notes.append(Finding(code, f"The series holds {len(stacks)} stacks of other planes."))
     return stacks, left_out, notes
-
-
-def _images(count: int) -> str:
-    return f"{count} image" if count == 1 else f"{count} images"
 
 
 def _is_localizer(group: Sequence[Header], largest: int) -> bool:
@@ -325,7 +326,7 @@ def _without_double_positions(ordered: list[Header]) -> tuple[list[Header], list
     dropped = len(ordered) - len(kept)
     if not dropped:
         return ordered, []
-    message = f"{dropped} slices are at one position with others and have equal pixels."
+    message = f"{counted(dropped, 'slice')} left out, at one position with others of equal pixels."
     return kept, [Finding("duplicate_slice", message)]
 
 

@@ -5,6 +5,7 @@ from collections.abc import Callable, Hashable, Sequence
 from typing import Any
 
 from lepton_monai.core.findings import Finding
+from lepton_monai.core.wording import counted
 from lepton_monai.dicom import geometry
 from lepton_monai.dicom.header import Header
 
@@ -31,7 +32,7 @@ def tells(code: str, headers: Sequence[Header]) -> bool:
 
 def split_notes(parts: Sequence[Sequence[Header]], codes: Sequence[str]) -> list[Finding]:
     """Note by which keys a series was parted."""
-    message = f"The series holds {len(parts)} volumes of {len(parts[0])} slices."
+    message = f"The series holds {len(parts)} volumes of {counted(len(parts[0]), 'slice')}."
     if codes != ("multiple_acquisitions",) or _at_same_positions(parts):
         return [Finding(code, message) for code in codes]
     return [Finding("overlapping_acquisitions", f"{message} They overlap on other grids.")]

@@ -6,6 +6,7 @@ import numpy as np
 from scipy import optimize, special
 
 from lepton_monai.core.errors import InputError
+from lepton_monai.core.wording import counted
 from lepton_monai.evaluation.classes import Labels, Scores, decide, expected_calibration_error
 
 LIMITS = (0.05, 20.0)
@@ -67,7 +68,8 @@ def fit_temperature(logits: Scores, labels: Labels) -> Calibration:
     stays then, T = 1, for a small sample without an error is no proof that there will be none.
     """
     if not len(labels) or not np.isfinite(logits).all():
-        message = f"A temperature needs finite logits of at least one case; there are {len(labels)} cases."
+        given = counted(len(labels), "case")
+        message = f"A temperature needs finite logits of at least one case; given: {given}."
         raise InputError(message)
     low, high = np.log(LIMITS)
     found = optimize.minimize_scalar(

@@ -9,6 +9,8 @@ from typing import TypeVar
 
 import matplotlib as mpl
 import numpy as np
+from matplotlib.cm import ScalarMappable
+from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
 from numpy.typing import NDArray
 
@@ -60,10 +62,12 @@ def write_overlay(volume: Volume, mask: Mask, path: Path, truth: Mask | None = N
         if dashed is not None:
             _outline(panel, np.asarray(dashed.take(middle[axis], axis=axis)).T, "dashed")
 
-    _write_planes(volume, middle, outlines, path)
+    _save(_planes(volume, middle, outlines), path)
 
 
-def write_heat(volume: Volume, heat: NDArray[np.float32], voxel: tuple[int, int, int], path: Path) -> None:
+def write_heat(
+    volume: Volume, heat: NDArray[np.float32], voxel: tuple[int, int, int], path: Path, caption: str
+) -> None:
     """Draw a map over its image, on the three planes through a voxel, without a word on the patient.
 
     Parameters
@@ -76,6 +80,8 @@ def write_heat(volume: Volume, heat: NDArray[np.float32], voxel: tuple[int, int,
         ``(i, j, k)``: where the planes meet.
     path
         PNG.
+    caption
+        Stands above it.
     """
     warm = _to_las(heat, volume)
     marked = np.zeros(heat.shape, dtype=np.bool_)
@@ -85,10 +91,14 @@ def write_heat(volume: Volume, heat: NDArray[np.float32], voxel: tuple[int, int,
     def glow(panel: mpl.axes.Axes, axis: int) -> None:
         _glow(panel, np.asarray(warm.take((i, j, k)[axis], axis=axis)).T)
 
-    _write_planes(volume, (i, j, k), glow, path)
+    figure = _planes(volume, (i, j, k), glow)
+    _explain(figure, caption)
+    _save(figure, path)
 
 
-def write_picture_heat(picture: NDArray[np.float32], heat: NDArray[np.float32], path: Path) -> None:
+def write_picture_heat(
+    picture: NDArray[np.float32], heat: NDArray[np.float32], path: Path, caption: str
+) -> None:
     """Draw a map over a picture.
 
     Parameters
@@ -99,6 +109,8 @@ def write_picture_heat(picture: NDArray[np.float32], heat: NDArray[np.float32], 
         ``(i, j)``, 0 to 1.
     path
         PNG.
+    caption
+        Stands above it.
     """
     figure = Figure(figsize=(6, 6), layout="constrained", facecolor="black")
     panel = figure.subplots()
@@ -106,10 +118,20 @@ def write_picture_heat(picture: NDArray[np.float32], heat: NDArray[np.float32], 
     panel.imshow(rows if rows.shape[2] == 3 else rows[..., 0], cmap="gray", vmin=0, vmax=1)
     _glow(panel, heat.T)
     panel.set_axis_off()
+    _explain(figure, caption)
     _save(figure, path)
 
 
-def _write_planes(volume: Volume, middle: tuple[int, int, int], draw: Draw, path: Path) -> None:
+def _explain(figure: Figure, caption: str) -> None:
+    """Say above a map what it is of, and beside it what its colours mean."""
+    figure.suptitle(caption, color="white", fontsize=11, parse_math=False)
+    scale = ScalarMappable(Normalize(0.0, 1.0), mpl.colormaps["hot"])
+    legend = figure.colorbar(scale, ax=figure.axes, shrink=0.8)
+    legend.set_label("evidence, 1 at its highest", color="white")
+    legend.ax.tick_params(colors="white")
+
+
+def _planes(volume: Volume, middle: tuple[int, int, int], draw: Draw) -> Figure:
     figure = Figure(figsize=(12, 4.4), layout="constrained", facecolor="black")
     axes = figure.subplots(1, 3)
     image = _to_las(volume.array, volume)
@@ -128,7 +150,7 @@ def _write_planes(volume: Volume, middle: tuple[int, int, int], draw: Draw, path
         panel.set_ylabel(f"{ENDS[up][0]}  -  {ENDS[up][1]}", color="white")
         panel.set_xticks([])
         panel.set_yticks([])
-    _save(figure, path)
+    return figure
 
 
 def _save(figure: Figure, path: Path) -> None:

@@ -11,6 +11,7 @@ from lepton_monai.core.errors import ConfigError, GeometryError
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.grid import Grid
 from lepton_monai.core.patterns import matches
+from lepton_monai.core.wording import counted, most_alike
 
 MOST_CLASSES = 255
 """Masks are uint8."""
@@ -63,6 +64,11 @@ class LabelSet:
         names = tuple(names)
         return any(one.matches(names) for one in self.classes)
 
+    def most_alike(self, names: Iterable[str]) -> tuple[str, ...]:
+        """Return names of regions, those that a pattern may have meant first."""
+        patterns = " ".join(pattern for one in self.classes for pattern in one.patterns)
+        return tuple(most_alike(patterns, names))
+
 
 @dataclass(frozen=True, eq=False)
 class Region:
@@ -110,11 +116,18 @@ class Mask:
 
 @dataclass(frozen=True, eq=False)
 class Regions:
-    """All regions of one label object on the grid of its image."""
+    """All regions of one label object on the grid of its image.
+
+    Parameters
+    ----------
+    unread
+        Names of what else the object holds, which no class wants.
+    """
 
     regions: tuple[Region, ...]
     grid: Grid
     findings: tuple[Finding, ...] = ()
+    unread: tuple[str, ...] = ()
 
 
 def merge(drawn: Regions, labels: LabelSet) -> Mask:
@@ -141,7 +154,8 @@ def merge(drawn: Regions, labels: LabelSet) -> Mask:
         found = [region.mask for region in drawn.regions if one.matches(region.names)]
         if not found:
             message = f"No label matches {' or '.join(one.patterns)} for the class {one.name}."
-            findings.append(Finding("label_absent", message))
+            there = (*(region.names[0] for region in drawn.regions), *drawn.unread)
+            findings.append(Finding("label_absent", message, names=labels.most_alike(there)))
             continue
         mask = reduce(np.logical_or, found)
         if not mask.any():
@@ -149,6 +163,6 @@ def merge(drawn: Regions, labels: LabelSet) -> Mask:
         contested |= mask & (array > 0)
         array[mask] = class_id
     if contested.any():
-        message = f"{np.count_nonzero(contested)} voxels belong to more than one class."
+        message = f"{counted(int(np.count_nonzero(contested)), 'voxel')} in more than one class."
         findings.append(Finding("labels_overlap", message))
     return Mask(array, drawn.grid, tuple(findings))

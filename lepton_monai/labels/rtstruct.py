@@ -12,6 +12,7 @@ from pydicom.multival import MultiValue
 from lepton_monai.core.errors import FileRefused, LabelError, LeptonError
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.grid import Grid
+from lepton_monai.core.wording import counted
 from lepton_monai.dicom.dataset import foreign_file, read_whole
 from lepton_monai.labels.labelset import Region, Regions
 from lepton_monai.labels.polygons import fill_even_odd
@@ -140,7 +141,7 @@ def _structure(roi: Any, drawn: Any | None) -> Structure:
 def _contour(item: Any) -> Contour:
     numbers = np.array([float(value) for value in item.get("ContourData") or []])
     if numbers.size % 3 or not (np.abs(numbers) < LARGEST_MM).all():
-        message = f"A contour of the RTSTRUCT holds {numbers.size} numbers that are no points."
+        message = f"A contour of the RTSTRUCT holds {counted(numbers.size, 'number')}, no points."
         raise LabelError(message)
     kind = str(item.get("ContourGeometricType") or "").strip()
     return Contour(numbers.reshape(-1, 3), kind)

@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 from lepton_monai.core.errors import FileRefused, LabelError, LeptonError
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.grid import Grid
+from lepton_monai.core.wording import counted
 from lepton_monai.dicom.dataset import foreign_file, read_whole
 from lepton_monai.labels.labelset import Region, Regions
 
@@ -57,7 +58,7 @@ def _frames(dataset: Any, count: int) -> NDArray[Any]:
     """Return the pixels ``(frame, row, column)``; the frames are counted before any is decoded."""
     stated = int(dataset.get("NumberOfFrames") or 1)
     if stated != count:
-        message = f"The SEG has {stated} frames and describes {count}."
+        message = f"The SEG has {counted(stated, 'frame')} and describes {count}."
         raise LabelError(message)
     pixels = np.asarray(dataset.pixel_array)
     return pixels.reshape(count, int(dataset.Rows), int(dataset.Columns))

@@ -9,6 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lepton_monai.core.errors import ConfigError
+from lepton_monai.core.wording import ALIKE, most_alike, nearest
 
 By = Literal["patient_id", "study_uid", "series_uid", "file"]
 
@@ -88,6 +89,17 @@ def read_targets(path: Path, by: By, columns: Sequence[str]) -> dict[str, Target
     return found
 
 
+def _require_columns(head: Sequence[str], what: str, by: str, columns: Sequence[str]) -> None:
+    """Refuse a table without a wanted column, and tell no other: its first row may hold an id, no head."""
+    absent = [name for name in (by, *columns) if name not in head]
+    if not (head and absent):
+        return
+    near = {name: nearest(name, head, ALIKE) for name in absent if name != by}
+    told = [f"{name} (the nearest is {near[name]})" if near.get(name) else name for name in absent]
+    message = f"{what} needs the columns {' and '.join((by, *columns))}; {', '.join(told)} is missing."
+    raise ConfigError(message).beside(most_alike(absent[0], head))
+
+
 def _value(cell: str, path: Path, number: int, column: str) -> float:
     value = CELLS.get(cell.lower())
     if value is None:
@@ -133,6 +145,7 @@ def read_rows(
     if twice:
         message = f"{what} has the column {' and '.join(twice)} more than once: which of them counts?"
         raise ConfigError(message)
+    _require_columns(head, what, by, columns)
     for number, row in rows:
         lacking = [name for name in (by, *columns) if row.get(name) is None]
         if lacking:

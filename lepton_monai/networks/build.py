@@ -17,6 +17,7 @@ from monai.networks.nets import (
 )
 
 from lepton_monai.core.errors import ConfigError
+from lepton_monai.core.wording import nearest
 from lepton_monai.plans.plan import NetworkPlan, Plan, Triple
 
 MONAI_CLASS = "monai:"
@@ -157,8 +158,12 @@ def build_network(plan: NetworkPlan, classes: int, patch_size: Triple) -> torch.
 
 
 def _by_class(name: str, arguments: dict[str, Any], outputs: int) -> torch.nn.Module:
-    found = getattr(import_module("monai.networks.nets"), name, None)
-    if not (isinstance(found, type) and issubclass(found, torch.nn.Module)):
-        message = f"MONAI has no network {name}"
+    known = {
+        one: found
+        for one, found in vars(import_module("monai.networks.nets")).items()
+        if isinstance(found, type) and issubclass(found, torch.nn.Module)
+    }
+    if name not in known:
+        message = f"MONAI has no network {name}; the nearest is {nearest(name, known)}"
         raise TypeError(message)
-    return found(**{"spatial_dims": 3, "in_channels": 1, "out_channels": outputs, **arguments})
+    return known[name](**{"spatial_dims": 3, "in_channels": 1, "out_channels": outputs, **arguments})

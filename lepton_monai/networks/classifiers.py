@@ -10,6 +10,7 @@ import torch
 from monai.networks import nets
 
 from lepton_monai.core.errors import ConfigError
+from lepton_monai.core.wording import nearest
 from lepton_monai.networks.efficientnet import EfficientNetLite0
 from lepton_monai.networks.encoder import dynunet_encoder
 from lepton_monai.networks.slices import FEATURES, SliceClassifier
@@ -153,8 +154,8 @@ def build_classifier(plan: ClassifierPlan, input_plan: InputPlan, classes: int) 
         build = _builder(plan.name)
     except KeyError as error:
         message = (
-            f"There is no network `{plan.name}`. Known are {', '.join(CLASSIFIERS)}, slices:NAME, "
-            "timm:NAME and torchvision:NAME."
+            f"There is no network `{plan.name}`; the nearest is `{nearest(plan.name, CLASSIFIERS)}`. Known "
+            f"are {', '.join(CLASSIFIERS)}, slices:NAME, timm:NAME and torchvision:NAME."
         )
         raise ConfigError(message) from error
     try:

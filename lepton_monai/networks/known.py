@@ -3,7 +3,6 @@
 import importlib.util
 import shutil
 from collections.abc import Mapping
-from difflib import get_close_matches
 from pathlib import Path
 from typing import Any, Literal
 
@@ -13,6 +12,7 @@ from pydantic.dataclasses import dataclass as checked_dataclass
 
 from lepton_monai.core.errors import ConfigError, WeightsError
 from lepton_monai.core.files import cache_folder, digest_of, replacing
+from lepton_monai.core.wording import nearest
 
 TABLE = Path(__file__).with_name("known.yaml")
 
@@ -135,9 +135,8 @@ def find_known(name: str, weights_dir: Path | None = None) -> Path:
     table = known_weights()
     known = table.get(name)
     if known is None:
-        near = get_close_matches(name, table, n=1)
-        hint = f" Is `{near[0]}` meant?" if near else ""
-        message = f"There are no weights `{name}`.{hint} Known are {', '.join(table)}."
+        near = nearest(name, table)
+        message = f"There are no weights `{name}`; the nearest is `{near}`. Known are {', '.join(table)}."
         raise ConfigError(message)
     cached = _cached(known)
     folders = [weights_dir / known.file] if weights_dir else []

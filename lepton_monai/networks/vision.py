@@ -8,6 +8,7 @@ from typing import Any
 import torch
 
 from lepton_monai.core.errors import ConfigError
+from lepton_monai.core.wording import nearest
 from lepton_monai.plans.classification import InputPlan
 
 COLOURS = 3
@@ -34,7 +35,7 @@ def from_timm(name: str, plan: InputPlan, classes: int, arguments: dict[str, Any
     timm = _extra("timm", "timm")
     _require_plain(plan, arguments)
     if not timm.is_model(name):  # a name on a hub would be looked up there
-        message = f"timm has no network {name}"
+        message = f"timm has no network {name}; the nearest is {nearest(name, timm.list_models())}"
         raise ValueError(message)
     network: torch.nn.Module = timm.create_model(
         name, pretrained=False, in_chans=plan.channels, num_classes=classes, **arguments
@@ -56,8 +57,9 @@ def from_torchvision(
     """
     models = _extra("torchvision.models", "torchvision")
     _require_plain(plan, arguments)
-    if name not in models.list_models(module=models):
-        message = f"torchvision has no classifier {name}"
+    known = models.list_models(module=models)
+    if name not in known:
+        message = f"torchvision has no classifier {name}; the nearest is {nearest(name, known)}"
         raise ValueError(message)
     network: torch.nn.Module = models.get_model(
         name, weights=None, num_classes=classes, **(arguments | MAIN_OUTPUT.get(name, {}))

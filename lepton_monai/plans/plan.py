@@ -15,6 +15,7 @@ from pydantic import ConfigDict, Field, TypeAdapter, ValidationError
 from pydantic.dataclasses import dataclass as checked_dataclass
 
 from lepton_monai.core.errors import ConfigError
+from lepton_monai.core.wording import counted
 
 SCHEMA = 2
 _STRICT = ConfigDict(extra="forbid")
@@ -240,7 +241,7 @@ def checked(kind: type[AnyPlan], content: Any, what: str) -> AnyPlan:
         return TypeAdapter(kind).validate_python(content)
     except ValidationError as error:
         problems = [f"{'.'.join(str(part) for part in one['loc'])}: {one['msg']}" for one in error.errors()]
-        message = f"{what} has {len(problems)} mistakes: {'; '.join(problems)}."
+        message = f"{what} has {counted(len(problems), 'mistake')}: {'; '.join(problems)}."
         raise ConfigError(message) from error
 
 

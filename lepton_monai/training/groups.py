@@ -1,13 +1,13 @@
 """What moves how fast: parameter groups for fine-tuning, and parts that stay as they are."""
 
 from collections.abc import Collection, Iterator, Mapping, Sequence
-from difflib import get_close_matches
 from typing import Any
 
 import torch
 
 from lepton_monai.core.errors import ConfigError
 from lepton_monai.core.patterns import matches
+from lepton_monai.core.wording import nearest
 
 NORMS = (
     torch.nn.modules.batchnorm._NormBase,  # the one name for all batch and instance norms
@@ -72,8 +72,8 @@ def fitting(network: torch.nn.Module, patterns: Sequence[str]) -> list[str]:
     names = [name for name, _ in network.named_parameters()]
     for pattern in patterns:
         if not any(matches(name, pattern) for name in names):
-            near = get_close_matches(pattern, names, n=1, cutoff=0.0)
-            message = f"No parameter fits the pattern `{pattern}`; the nearest name is `{', '.join(near)}`."
+            near = nearest(pattern, names)
+            message = f"No parameter fits the pattern `{pattern}`; the nearest name is `{near}`."
             raise ConfigError(message)
     return [name for name in names if any(matches(name, pattern) for pattern in patterns)]
 

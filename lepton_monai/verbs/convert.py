@@ -19,6 +19,7 @@ from lepton_monai.core.grid import SAME_GRID_MM
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
 from lepton_monai.core.volume import Volume
+from lepton_monai.core.wording import counted
 from lepton_monai.dicom import Index, RefusedSeries, Series, read_series, regularise, repair, scan
 from lepton_monai.dicom.dataset import foreign_file, read_head
 from lepton_monai.dicom.index import database_for
@@ -140,7 +141,7 @@ def convert(
     database = database or database_for(folders, exclude, follow_links=follow_links)
     found = scan(folders, exclude, follow_links=follow_links, database=database, progress=progress)
     if not found.series and not found.refused:
-        message = f"There is no DICOM image among the {found.files} files."
+        message = f"There is no DICOM image among {counted(found.files, 'file')}."
         raise InputError(message)
     claim_folder(out, "convert")
     with locked(out):
@@ -172,7 +173,8 @@ def _claim_options(out: Path, options: dict[str, bool], *, resume: bool) -> None
     path = out / "manifest.json"
     there = _whole_images(out)
     if there and not resume:
-        message = f"{out} holds {len(there)} images already; go on with --resume, or name another folder."
+        images = counted(len(there), "image")
+        message = f"{out} holds {images} already; go on with --resume, or name another folder."
         raise OutputFolderError(message)
     if there:
         try:

@@ -70,10 +70,34 @@ class _Asked:
     class_name: str | None
 
     @property
+    def level(self) -> Level:
+        """What one prediction is made for."""
+        return self.model.plan.source.level
+
+    @property
     def point(self) -> OperatingPoint:
         """What decides."""
         plan = self.model.plan
         return OperatingPoint(plan.classes, plan.holds, self.model.thresholds)
+
+
+@dataclass(frozen=True, eq=False)
+class _Shown:
+    """The answer that a map is of, and for which class."""
+
+    answer: Answer
+    class_id: int
+    class_name: str
+
+    @property
+    def probability(self) -> float:
+        """Of the class."""
+        return float(self.answer.probabilities[self.class_id])
+
+    @property
+    def caption(self) -> str:
+        """Says what a picture of the map shows."""
+        return f"evidence for {self.class_name} (probability {self.probability:.2f})"
 
 
 def explain(
@@ -167,7 +191,7 @@ def _explain_case(
 ) -> tuple[dict[str, Any], tuple[Finding, ...]] | Finding:
     """Write map and picture, then the record: a folder with a record is whole."""
     (target / RECORD).unlink(missing_ok=True)  # an earlier one would be of another map
-    source = read_source(case, asked.model.plan.source.level)
+    source = read_source(case, asked.level)
     if isinstance(source, Finding):
         return source
     try:
@@ -176,10 +200,11 @@ def _explain_case(
         return Finding("unit_differs", str(error))
     class_id = _class_of(asked, answers)
     found = explanation_of(asked.model, asked.random, case, source, class_id, asked.method)
-    shown = max(answers, key=lambda one: float(one.probabilities[class_id]))
-    written = _write_map(case, asked.model.plan.source.level, source, found, shown, target)
+    answer = max(answers, key=lambda one: float(one.probabilities[class_id]))
+    shown = _Shown(answer, class_id, asked.model.plan.classes[class_id])
+    written = _write_map(case, asked.level, source, found, shown, target)
     findings = _findings(found)
-    record = _record(asked, case, shown, class_id, found) | written
+    record = _record(asked, case, shown, found) | written
     record["findings"] = [{"code": one.code, "message": one.sentence()} for one in findings]
     write_json(target / RECORD, record)
     return record, findings
@@ -189,7 +214,7 @@ def _class_of(asked: _Asked, answers: Sequence[Answer]) -> int:
     classes = asked.model.plan.classes
     if asked.class_name is not None:
         return classes.index(asked.class_name)
-    if asked.model.plan.source.level == "slice":
+    if asked.level == "slice":
         return len(classes) - 1
     decided = asked.point.decision(answers[0]) if asked.point.holds == "one" else None
     # Of several labels the one that is surest to hold.
@@ -197,23 +222,24 @@ def _class_of(asked: _Asked, answers: Sequence[Answer]) -> int:
 
 
 def _write_map(
-    case: Case, level: Level, source: SourceImage, found: Explanation, shown: Answer, target: Path
+    case: Case, level: Level, source: SourceImage, found: Explanation, shown: _Shown, target: Path
 ) -> dict[str, Any]:
     """Write what belongs to the level; return where the map is highest and what was written."""
     if level == "image":
         peak = _peak(found.array[:, :, 0])
-        write_picture_heat(source.array, found.array[:, :, 0], target / "explanation.png")
+        write_picture_heat(source.array, found.array[:, :, 0], target / "explanation.png", shown.caption)
         return {"peak_voxel": peak, "shape": list(source.array.shape[:2]), "files": ["explanation.png"]}
     volume = load_image(case)
     turned = found.array if level == "slice" else as_acquired(found.array, volume.grid)
     heat = np.asfortranarray(turned)
-    k = shown.slice_number
+    k = shown.answer.slice_number
     peak = _peak(heat) if k is None else _peak(heat[:, :, k : k + 1])
     if peak is not None and k is not None:
         peak[2] = k
     i, j, at = peak or [extent // 2 for extent in heat.shape]
     write_image(heat, volume.grid, target / "explanation.nii.gz")
-    write_heat(volume, heat, (i, j, at if k is None else k), target / "explanation.png")
+    voxel = (i, j, at if k is None else k)
+    write_heat(volume, heat, voxel, target / "explanation.png", shown.caption)
     return {
         "peak_voxel": peak,
         "shape": list(volume.grid.shape),
@@ -240,17 +266,17 @@ def _findings(found: Explanation) -> tuple[Finding, ...]:
     return ()
 
 
-def _record(asked: _Asked, case: Case, shown: Answer, class_id: int, found: Explanation) -> dict[str, Any]:
-    model, point, classes = asked.model, asked.point, asked.model.plan.classes
+def _record(asked: _Asked, case: Case, shown: _Shown, found: Explanation) -> dict[str, Any]:
+    model, point, answer = asked.model, asked.point, shown.answer
     padded = any(member.plan.input.spacing_mm is not None for member in model.members)
     return {
         "schema_version": 1,
         "case": case.pseudonym,
-        "patient": shown.patient,
-        "slice": shown.slice_number,
-        "class": classes[class_id],
-        "probability": round(float(shown.probabilities[class_id]), 6),
-        "decision": point.label_decisions(shown) if point.holds == "any" else point.decision(shown),
+        "patient": answer.patient,
+        "slice": answer.slice_number,
+        "class": shown.class_name,
+        "probability": round(shown.probability, 6),
+        "decision": point.label_decisions(answer) if point.holds == "any" else point.decision(answer),
         "method": asked.method,
         "layers": list(found.layers),
         "rank_correlation_random": round(found.similarity, 4),

@@ -5,6 +5,7 @@ from typing import Literal
 
 from lepton_monai.cases.case import Case
 from lepton_monai.core.errors import InputError
+from lepton_monai.core.wording import counted
 from lepton_monai.plans.run import Run, read_split
 
 Side = Literal["test", "validation", "all"]
@@ -43,8 +44,9 @@ def cases_of_side(run: Run, side: Side, found: Sequence[Case]) -> tuple[list[Cas
     cases = [case for case in found if case.pseudonym in wanted]
     if not cases:
         message = (
-            f"None of the {len(wanted)} {side} cases of the run is among the {len(found)} cases "
-            "here. Were the data moved (--set data.root=...), or was another salt used (--salt)?"
+            f"None of {counted(len(wanted), f'{side} case')} of the run is among the "
+            f"{counted(len(found), 'case')} here. Were the data moved (--set data.root=...), or was "
+            "another salt used (--salt)?"
         )
         raise InputError(message)
     judged = set() if side == "test" else {entry["case"] for entry in split["validation"]}

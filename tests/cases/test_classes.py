@@ -70,6 +70,14 @@ def test_fewer_than_two_classes_are_refused(tmp_path: Path, classes: tuple[str, 
         _collect(root, ClassLabels("folder", classes=classes))
 
 
+def test_a_misspelt_class_of_the_config_is_refused_beside_those_that_it_left_out(tmp_path: Path) -> None:
+    root = _pictures(tmp_path, "malignant/1.png", "benign/2.png", "other/3.png")
+    with pytest.raises(InputError, match="No case is of the class bengin") as refused:
+        _collect(root, ClassLabels("folder", classes=("bengin", "malignant")))
+    assert refused.value.names == ("benign", "other")
+    assert "benign" not in str(refused.value)
+
+
 def test_pictures_that_a_table_gives_to_one_person_stand_on_one_side(tmp_path: Path) -> None:
     names = [f"{side}/{number}.png" for side in "ab" for number in range(6)]
     persons = {name: f"person {at // 2}" for at, name in enumerate(names)}
@@ -111,7 +119,7 @@ def test_a_table_of_other_things_is_refused(tmp_path: Path) -> None:
     root = _pictures(tmp_path / "pictures", "1.png")
     table = tmp_path / "labels.csv"
     table.write_text("file,nodule\nother.png,yes\n", encoding="utf-8")
-    with pytest.raises(InputError, match="says nothing of the 1 cases"):
+    with pytest.raises(InputError, match="says nothing of the 1 case in"):
         _collect(root, ClassLabels("table", table=table, by="file", columns=("nodule",)))
 
 

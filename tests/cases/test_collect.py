@@ -29,6 +29,7 @@ from tests.verbs.exports import AFFINE, SHAPE, ball, write_export, write_patient
 
 NAMES = Pseudonyms(b"s" * 32)
 BALL = LabelSet((LabelClass("ball", ("Ball*",)),))
+LABEL = LabelChoice("rtstruct", BALL, empty_is_negative=False, folder=None)
 NOBODY: Mapping[str, str] = MappingProxyType({})
 
 
@@ -69,6 +70,41 @@ def test_a_description_narrows_the_series(tmp_path: Path) -> None:
     assert len(_collect(tmp_path, description="*thin*", negative=True).cases) == 1
     with pytest.raises(InputError, match="described as bone"):
         _collect(tmp_path, description="bone")
+
+
+def test_a_label_that_no_case_has_is_told_beside_those_that_are_there(tmp_path: Path) -> None:
+    write_patient(tmp_path, 1, roi="Bal")
+    with pytest.raises(InputError, match="matches ball") as refused:
+        _collect(tmp_path)
+    assert refused.value.names == ("Bal",)
+    assert "`Bal`" not in str(refused.value)
+
+
+def test_a_case_without_a_wanted_label_is_told_beside_those_that_it_has(tmp_path: Path) -> None:
+    write_patient(tmp_path, 0)
+    write_patient(tmp_path, 1, roi="Bal")
+    (found,) = [finding for _, finding in _collect(tmp_path).findings]
+    assert (found.code, found.names) == ("label_absent", ("Bal",))
+
+
+def test_a_modality_that_nothing_has_is_told_beside_those_that_are_there(tmp_path: Path) -> None:
+    write_patient(tmp_path, 1)
+    choice = DataChoice(tmp_path, (), ImageChoice("mr", "MRI", None, None), LABEL, NOBODY)
+    with pytest.raises(InputError, match=r"usable series is of modality MRI; they are CT\."):
+        collect(choice, NAMES)
+
+
+def test_symbolic_links_are_not_followed_and_that_is_told(tmp_path: Path) -> None:
+    write_patient(tmp_path / "export", 0)
+    write_patient(tmp_path / "elsewhere", 1)
+    (tmp_path / "export" / "linked").symlink_to(tmp_path / "elsewhere")
+    collection = _collect(tmp_path / "export")
+    assert len(collection.cases) == 1
+    assert _codes(collection) == ["symbolic_link"]
+    (tmp_path / "links").mkdir()
+    (tmp_path / "links" / "all").symlink_to(tmp_path / "export")
+    with pytest.raises(InputError, match="among 0 files: symbolic_link"):
+        _collect(tmp_path / "links")
 
 
 def test_two_labels_for_one_series_are_a_finding_and_not_a_guess(tmp_path: Path) -> None:

@@ -33,7 +33,7 @@ def test_a_table_says_what_was_written_and_the_last_line_where_it_is(
     captured = capfd.readouterr()
     assert "7 x 6 x 5  0.90 x 1.30 x 2.70  HU" in captured.out
     last = captured.out.splitlines()[-1]
-    assert last.startswith(f"1 images were written; 0 series were left out. They are in {out};")
+    assert last.startswith(f"1 image written; 0 series left out. They are in {out};")
     assert captured.err == ""
 
 
@@ -49,7 +49,7 @@ def test_a_series_that_makes_no_volume_is_named_and_the_rest_is_written(
     assert len(document["images"]) == 1
     assert [one["code"] for one in document["left_out"]] == ["missing_slice"]
     name = document["left_out"][0]["where"]
-    assert captured.err == f"lepton: 1 series make no volume: {name}. The rest is written.\n"
+    assert captured.err == f"lepton: No volume can be made of 1 series: {name}. The rest is written.\n"
     assert run([*command, "--fill-gaps", "--resume"]) == 2
     assert "made with other options" in capfd.readouterr().err
     command[3] = str(tmp_path / "filled")
@@ -61,8 +61,8 @@ def test_a_series_that_makes_no_volume_is_named_and_the_rest_is_written(
     ("places", "code", "said"),
     [
         (("nowhere", "out"), 3, "doesn't exist"),
-        (("empty", "out"), 3, "There is no DICOM image among the 0 files."),
-        (("texts", "out"), 3, "There is no DICOM image among the 1 files."),
+        (("empty", "out"), 3, "There is no DICOM image among 0 files."),
+        (("texts", "out"), 3, "There is no DICOM image among 1 file."),
         (("gap", "out"), 3, "No series makes a volume. missing_slice: 1 of 5 slices are missing"),
         (("whole", "texts"), 2, "was not made by `lepton convert`"),
         (("whole", "texts/thesis.txt"), 2, "is a file"),

@@ -4,11 +4,13 @@ import json
 import os
 import subprocess
 import sys
+from io import StringIO
 from pathlib import Path
 
 import pytest
 
 from lepton_monai.cli.main import run
+from tests.cli.test_terminal import Terminal
 from tests.verbs.exports import CONFIG, write_export, write_patient
 
 
@@ -34,11 +36,22 @@ def test_index_prints_a_table_its_sum_and_every_finding(
     assert run(["index", str(tmp_path / "export"), "--salt", salt, "--quiet"]) == 0
     out = capsys.readouterr().out
     assert "refused: missing_slice" in out
-    assert "28 files: 1 volumes of 2 patients, 1 refused series, 1 RTSTRUCT" in out
+    assert "28 files: 1 volume of 2 patients, 1 refused series, 1 RTSTRUCT" in out
     line = next(line for line in out.splitlines() if line.startswith("refused missing_slice"))
     assert f"({who.patient_id}/ct/IM0006)" in line
     assert "1 of 14 slices are missing, the first near z = 58.0 mm" in line
     assert line.endswith("again; `lepton convert --fill-gaps` leaves the gap empty.")
+
+
+def test_labels_that_are_there_instead_are_told_on_a_terminal_alone(
+    tmp_path: Path, salt: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_patient(tmp_path / "export", 1, roi="Bal")
+    command = ["check", _config(tmp_path, tmp_path / "export"), "--salt", salt, "--quiet"]
+    for stream, told in ((Terminal(), True), (StringIO(), False)):
+        monkeypatch.setattr(sys, "stderr", stream)
+        assert run(command) == 3
+        assert ("There: `Bal`." in stream.getvalue()) is told
 
 
 def test_json_is_one_document_and_nothing_else(

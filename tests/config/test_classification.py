@@ -100,6 +100,13 @@ def test_all_mistakes_are_told_with_their_lines(tmp_path: Path) -> None:
             "a segment has one class",
         ),
         ("task: classification", "task: classification\nnetwork: {name: resnet17}", "is no network"),
+        (
+            "task: classification",
+            "task: classification\nnetwork: {name: slices:EfficentNet-b3}",
+            "`slices:EfficentNet-b3` is no network; the nearest is `efficientnet-b3`",
+        ),
+        ("Modality", "Modalty", "`Modalty` is none, the nearest is `Modality`"),
+        ("task: classification", "task: clasification", "no task; the nearest is `classification`"),
     ],
 )
 def test_what_does_not_fit_together_is_told(tmp_path: Path, old: str, new: str, said: str) -> None:
@@ -130,7 +137,7 @@ def test_a_config_of_another_task_is_refused_where_one_task_is_meant(tmp_path: P
 @pytest.mark.parametrize("name", ["mednist", "series_modality", "sts_slice_tumour"])
 def test_our_own_configs_ask_for_their_data_alone(name: str, tmp_path: Path) -> None:
     path = Path(__file__).parents[2] / "configs" / f"{name}.yaml"
-    with pytest.raises(ConfigError, match=r"a mistake:\n.*data.root"):
+    with pytest.raises(ConfigError, match=r"1 mistake:\n.*data.root"):
         load_task(path)
     assert load_classification(path, [f"data.root={tmp_path}"]).split.file is not None
 

@@ -43,6 +43,41 @@ def test_all_mistakes_are_told_at_once_with_their_line_and_the_nearest_key(tmp_p
     assert "line 10: `train.minutes`" in message
 
 
+def test_a_misspelt_key_and_the_missing_one_that_it_stands_for_are_one_mistake(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_config(_write(tmp_path, GOOD.replace("  root:", "  roott:")))
+    assert str(raised.value).splitlines()[1:] == [
+        "  line 3: `data.roott` is no key; the nearest is `root`.",
+    ]
+
+
+def test_a_key_that_stands_for_none_hides_no_missing_one(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError) as raised:
+        load_config(_write(tmp_path, GOOD.replace("  root: images", "  quux: images")))
+    assert "`data.root` is missing" in str(raised.value)
+    assert "`data.quux` is no key" in str(raised.value)
+
+
+@pytest.mark.parametrize(
+    ("task", "said"),
+    [
+        ("task: segmentatoin", "`segmentatoin` is no task; the nearest is `segmentation`"),
+        ("", "`task` is missing. Give `task: segmentation` or `task: classification`"),
+    ],
+)
+def test_a_task_that_is_none_is_told_alone_since_all_else_depends_on_it(
+    tmp_path: Path, task: str, said: str
+) -> None:
+    with pytest.raises(ConfigError, match=said) as raised:
+        load_task(_write(tmp_path, GOOD.replace("task: segmentation", task)))
+    assert "mistakes" not in str(raised.value)
+
+
+def test_a_misspelt_network_is_told_with_the_nearest(tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="`SegResNt` is no network; the nearest is `segresnet`"):
+        load_config(_write(tmp_path, GOOD), ["network.name=SegResNt"])
+
+
 def test_a_value_is_changed_from_the_command_line(tmp_path: Path) -> None:
     config = load_config(
         _write(tmp_path, GOOD), ["train.minutes=0.5", "plan.training.patch_size=[16, 16, 32]"]

@@ -12,7 +12,7 @@ from PIL import Image
 from lepton_monai.core.errors import GeometryError, MachineError
 from lepton_monai.core.grid import Grid
 from lepton_monai.core.volume import Unit, Volume
-from lepton_monai.exports.overlay import write_overlay
+from lepton_monai.exports.overlay import write_heat, write_overlay, write_picture_heat
 from lepton_monai.labels.labelset import Mask
 from tests.phantoms import oblique_affine, orientations
 
@@ -187,3 +187,16 @@ def test_a_picture_that_fails_leaves_nothing(tmp_path: Path, monkeypatch: pytest
     with pytest.raises(MachineError, match="No space left"):
         write_overlay(*_bright_corner(_grid(), (0, 0, 0)), tmp_path / "picture.png")
     assert list(tmp_path.iterdir()) == []
+
+
+def test_a_map_says_what_it_is_of_and_what_its_colours_mean(tmp_path: Path, figures: list[Figure]) -> None:
+    volume, mask = _bright_corner(_grid(), (0, 0, 0))
+    caption = "evidence for $tumour$ (probability 0.83)"
+    write_heat(volume, mask.array.astype(np.float32), (1, 2, 3), tmp_path / "series.png", caption)
+    picture = np.zeros((12, 10, 1), dtype=np.float32)
+    write_picture_heat(picture, picture[..., 0], tmp_path / "picture.png", caption)
+    for figure in figures:
+        assert figure.get_suptitle() == caption
+        assert figure.axes[-1].get_ylabel() == "evidence, 1 at its highest"
+        assert figure.axes[-1].get_ylim() == (0.0, 1.0)
+    assert len(figures) == 2

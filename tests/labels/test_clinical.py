@@ -29,7 +29,7 @@ def test_an_empty_cell_is_a_missing_value_and_other_columns_are_passed_over(tmp_
     [
         (
             "patient_id,age,psa\nA,1,2\n",
-            "needs the columns patient_id and age and psa and sex; sex is missing: line 2",
+            r"needs the columns patient_id and age and psa and sex; sex is missing\.",
         ),
         ("patient_id,age,psa,sex\nA,1,2,f\nB,1\n", "psa, sex is missing: line 3"),
         ("patient_id,age,psa,sex\nA,1,2,f\nB,old,2,f\n", "line 3: `age` is no number"),

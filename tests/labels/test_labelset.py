@@ -1,5 +1,7 @@
 """Regions to classes: who wins, who belongs, what is said when nobody does."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -49,7 +51,20 @@ def test_each_contested_voxel_is_counted_once(masks: tuple[NDArray[np.bool_], ..
     merged = merge(drawn, _classes(one="a", two="b", three="c"))
     contested = int((np.sum(masks, axis=0) > 1).sum())
     said = [finding.message for finding in merged.findings if finding.code == "labels_overlap"]
-    assert said == ([f"{contested} voxels belong to more than one class."] if contested else [])
+    assert said == (
+        [f"{contested} voxel{'s' * (contested != 1)} in more than one class."] if contested else []
+    )
+
+
+def test_an_absent_class_is_told_beside_what_is_there_the_likest_first() -> None:
+    drawn = replace(_regions(Liver=np.ones(SHAPE, dtype=np.bool_)), unread=("GTVp", "Heart"))
+    (absent,) = merge(drawn, _classes(tumour="GTV-*")).findings
+    assert (absent.code, absent.names[0], sorted(absent.names)) == (
+        "label_absent",
+        "GTVp",
+        ["GTVp", "Heart", "Liver"],
+    )
+    assert "GTVp" not in absent.sentence()
 
 
 def test_several_regions_of_one_class_are_joined_and_not_contested() -> None:

@@ -52,6 +52,20 @@ def test_a_message_holds_no_id(tmp_path: Path) -> None:
     assert "CANARY" not in str(refused.value)
 
 
+def test_a_misspelt_column_is_told_with_the_nearest(tmp_path: Path) -> None:
+    path = _table(tmp_path, "patient_id,Grade,age\nA,high,50\n")
+    with pytest.raises(ConfigError, match=r"; grad \(the nearest is Grade\) is missing") as refused:
+        read_classes(path, "patient_id", "grad")
+    assert refused.value.names == ("Grade", "patient_id", "age")
+
+
+def test_a_table_without_a_head_is_told_without_its_first_row(tmp_path: Path) -> None:
+    path = _table(tmp_path, "patient_01,high\npatient_02,low\n")
+    with pytest.raises(ConfigError) as refused:
+        read_classes(path, "patient_id", "grade")
+    assert "patient_01" not in str(refused.value)
+
+
 def test_a_label_is_yes_no_or_unknown_and_rows_of_one_thing_are_joined(tmp_path: Path) -> None:
     path = _table(tmp_path, "a,study_uid,b,c\n1,X,no,\nTRUE,Y,,0\n,Z,,\n,X,,Yes\n1,X,,\n")
     found = read_targets(path, "study_uid", ("b", "a", "c"))
@@ -64,7 +78,7 @@ def test_a_label_is_yes_no_or_unknown_and_rows_of_one_thing_are_joined(tmp_path:
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("file,a\nx,1\n", r"needs the columns file and a and b; b is missing: line 2"),
+        ("file,a\nx,1\n", r"needs the columns file and a and b; b is missing\."),
         ("file,a,b\nx,1,0\ny,1\n", r"b is missing: line 3"),
         ("file,a,b\nx,1,0\n\ny,2,0\n", r"something else than 1, 0, .* column a: line 4"),
         ("file,a,b\nx,1,0\ny,0,\nx,,yes\n", r"says yes and no of b for one file: line 4"),

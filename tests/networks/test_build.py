@@ -67,6 +67,12 @@ def test_a_network_that_cannot_be_built_is_a_mistake_of_the_config(
         build_network(plan, 1, (16, 16, 16))
 
 
+def test_a_misspelt_class_of_monai_is_told_with_the_nearest() -> None:
+    plan = NetworkPlan("monai:BasicUNett", (), (), ())
+    with pytest.raises(ConfigError, match="no network BasicUNett; the nearest is BasicUNet"):
+        build_network(plan, 1, (16, 16, 16))
+
+
 def test_a_plan_says_what_a_patch_must_be_a_multiple_of() -> None:
     plan = NetworkPlan("dynunet", (4, 8), ((3, 3, 3),) * 3, ((1, 1, 1), (2, 2, 1), (2, 2, 2)))
     assert network_factor(plan) == (4, 4, 2)

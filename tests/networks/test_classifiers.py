@@ -96,7 +96,9 @@ def test_to_build_a_network_draws_nothing_but_its_weights() -> None:
 def test_a_network_that_is_not_there_or_cannot_be_built_so_is_told() -> None:
     assert "resnet17" not in CLASSIFIERS
     for name in ("resnet17", "nobody:resnet18", "slices:resnet17"):
-        with pytest.raises(ConfigError, match=f"There is no network `{name}`. Known are efficientnet"):
+        with pytest.raises(
+            ConfigError, match=f"There is no network `{name}`; the nearest is `.+`. Known are efficientnet"
+        ):
             build_classifier(ClassifierPlan(name), _input(3, 1), 2)
     with pytest.raises(ConfigError, match="depth"):
         build_classifier(ClassifierPlan("resnet10", {"depth": 3}), _input(2, 1), 2)

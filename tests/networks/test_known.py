@@ -117,7 +117,7 @@ def test_the_parts_of_a_package_are_joined_without_importing_it(
 
 def test_an_unknown_name_is_refused_with_the_nearest() -> None:
     with pytest.raises(
-        ConfigError, match=r"no weights `resnet81-imagenet`\. Is `resnet\d+-imagenet` meant"
+        ConfigError, match=r"no weights `resnet81-imagenet`; the nearest is `resnet\d+-imagenet`"
     ):
         find_known("resnet81-imagenet")
 

@@ -101,7 +101,7 @@ def test_weights_of_torchvision_see_pictures_as_they_did_after_their_kernels_are
 @pytest.mark.parametrize(
     ("name", "arguments", "said"),
     [
-        ("torchvision:fcn_resnet50", {}, "torchvision has no classifier fcn_resnet50"),
+        ("torchvision:fcn_resnet50", {}, "no classifier fcn_resnet50; the nearest is resnet50"),
         ("torchvision:resnet18", {"weights": "DEFAULT"}, "`weights` would fetch or open weights"),
         ("torchvision:resnet18", {"pretrained": True}, "`pretrained` would fetch or open weights"),
         ("torchvision:vit_b_16", {}, "96 x 80: .*Expected 224"),
@@ -119,7 +119,7 @@ def test_what_torchvision_cannot_or_shall_not_do_is_told(
 @pytest.mark.parametrize(
     ("name", "arguments", "said"),
     [
-        ("timm:hf-hub:timm/resnet18", {}, "timm has no network hf-hub:timm/resnet18"),
+        ("timm:hf-hub:timm/resnet18", {}, "no network hf-hub:timm/resnet18; the nearest is "),
         ("timm:resnet18", {"pretrained": True}, "`pretrained` would fetch or open weights"),
         ("timm:resnet18", {"checkpoint_path": "a.pth"}, "`checkpoint_path` would fetch or open weights"),
         ("timm:vit_tiny_patch16_224", {}, "96 x 80: Input height"),
