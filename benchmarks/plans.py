@@ -10,7 +10,7 @@ from lepton_monai.data.fingerprint import Fingerprint
 from lepton_monai.plans.options import PlanOptions
 from lepton_monai.plans.plan import ImagePlan, Plan, Triple
 from lepton_monai.training.devices import Machine
-from lepton_monai.training.pace import FEWEST_STEPS
+from lepton_monai.training.pace import FEWEST_STEPS, SAMPLES_A_CASE
 from lepton_monai.training.planner import LADDERS, Task, draft_plan
 from lepton_monai.training.shape import Shape, memory_gb
 
@@ -109,8 +109,8 @@ What `lepton train --dry-run` would choose for four kinds of images on three mac
 A plan follows from the training images (median spacing and extent, the foreground's values), from the
 memory, and from the time. The last one is measured: a training starts with a few real steps on the heaviest
 rung that the memory can bear, and goes down until enough steps fit into `train.minutes`
-({FEWEST_STEPS["cpu"]:,} on a CPU, {FEWEST_STEPS["gpu"]:,} on a GPU). What was measured is frozen into
-`plan.yaml`, so that time never decides a result. Every value can be given instead, under `plan:` in the
+({FEWEST_STEPS["cpu"]:,} on a CPU, {FEWEST_STEPS["gpu"]:,} on a GPU; on a CPU so many, too, that every
+training case gives {SAMPLES_A_CASE["cpu"]} patches). What was measured is frozen into `plan.yaml`, so that time never decides a result. Every value can be given instead, under `plan:` in the
 config, by the names of `plan.yaml`.
 
 | | rungs: channels of the first level, voxels of a patch |

@@ -13,6 +13,9 @@ from lepton_monai.core.errors import ConfigError, DeviceError
 _CGROUP_MEMORY = Path("/sys/fs/cgroup/memory.max")
 
 
+MachineKind = Literal["cpu", "gpu"]
+
+
 @dataclass(frozen=True)
 class Machine:
     """What a plan has to fit.
@@ -25,7 +28,7 @@ class Machine:
         Of the GPU; of the machine where the CPU computes.
     """
 
-    kind: Literal["cpu", "gpu"]
+    kind: MachineKind
     memory_gb: float
 
 
@@ -58,7 +61,7 @@ def machine_of(device: torch.device) -> Machine:
     """Measure the memory that a training may use."""
     if device.type == "cuda":
         return Machine("gpu", torch.cuda.get_device_properties(device).total_memory / 1e9)
-    kind: Literal["cpu", "gpu"] = "cpu" if device.type == "cpu" else "gpu"
+    kind: MachineKind = "cpu" if device.type == "cpu" else "gpu"
     return Machine(kind, _main_memory_gb())
 
 

@@ -11,7 +11,7 @@ from lepton_monai.networks.build import network_of
 from lepton_monai.plans.options import PlanOptions
 from lepton_monai.plans.plan import Plan
 from lepton_monai.training.clock import FORWARD_SHARE, Pace, fastest, timed, ways_of
-from lepton_monai.training.devices import machine_of
+from lepton_monai.training.devices import MachineKind, machine_of
 from lepton_monai.training.loop import Feeding, Source
 from lepton_monai.training.planner import Draft, on_rung
 from lepton_monai.training.segmentation import patches_of, segmentation_training
@@ -20,6 +20,9 @@ from lepton_monai.training.training import Training
 
 FEWEST_STEPS = {"cpu": 1000, "gpu": 5000}
 """A heavier training is worth it only with at least so many steps: docs/decisions/0001."""
+
+SAMPLES_A_CASE = {"cpu": 35, "gpu": 0}
+"""And only where every case is met so often: docs/decisions/0005. On a GPU it hasn't been tried."""
 
 MIRROR_SECONDS = 20.0
 """Mirrored prediction takes eight times as long; it pays where it stays below this for a case."""
@@ -51,7 +54,7 @@ def measured_plan(
         That are predicted in that time too.
     """
     began = time.perf_counter()
-    fewest = FEWEST_STEPS[machine_of(feeding.device).kind]
+    kind = machine_of(feeding.device).kind
     given = draft.options.given
     # Where the user has fixed what tells them apart one rung is as good as the next.
     is_fixed = "training.steps" in given or {"network.channels", "training.patch_size"} <= set(given)
@@ -61,17 +64,33 @@ def measured_plan(
     tried: list[str] = []
     while True:
         rung, rungs = rungs[0], rungs[1:]
-        pace = fastest(on_rung(draft, rung), ways, begin, feeding, seconds_left / fewest)
+        plan = on_rung(draft, rung)
+        fewest = fewest_steps(kind, len(cases), plan.training.batch_size)
+        pace = fastest(plan, ways, begin, feeding, seconds_left / fewest)
         ways = [pace.way]  # what is fastest on one rung is so on the next
         spent = time.perf_counter() - began
         steps = (seconds_left - spent) / pace.step_seconds
-        tried.append(f"width {rung.width} with {_voxels(pace.plan)} voxels: {max(steps, 0):.0f} steps")
+        tried.append(
+            f"width {rung.width} with {_voxels(pace.plan)} voxels: {max(steps, 0):.0f} of {fewest} steps"
+        )
         if steps >= fewest or not rungs:
-            tried.append(f"{fewest} are wanted")
             left = seconds_left - spent
             return _frozen(pace, "; ".join(tried), draft.options, cases, left, validation_cases)
         if spent > MOST_MEASURING * seconds_left:
             rungs = rungs[-1:]
+
+
+def fewest_steps(kind: MachineKind, cases: int, batch_size: int) -> int:
+    """Return how many steps a training must have to be worth its weight.
+
+    Parameters
+    ----------
+    kind
+        Of machine.
+    cases, batch_size
+        To train on, and how many patches of them a step takes.
+    """
+    return max(FEWEST_STEPS[kind], -(-SAMPLES_A_CASE[kind] * cases // batch_size))
 
 
 def _frozen(
