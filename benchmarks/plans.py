@@ -110,7 +110,8 @@ A plan follows from the training images (median spacing and extent, the foregrou
 memory, and from the time. The last one is measured: a training starts with a few real steps on the heaviest
 rung that the memory can bear, and goes down until enough steps fit into `train.minutes`
 ({FEWEST_STEPS["cpu"]:,} on a CPU, {FEWEST_STEPS["gpu"]:,} on a GPU; on a CPU so many, too, that every
-training case gives {SAMPLES_A_CASE["cpu"]} patches). What was measured is frozen into `plan.yaml`, so that time never decides a result. Every value can be given instead, under `plan:` in the
+training case gives {SAMPLES_A_CASE["cpu"]} patches). What was measured is frozen into `plan.yaml`, so that
+time never decides a result. Every value can be given instead, under `plan:` in the
 config, by the names of `plan.yaml`.
 
 | | rungs: channels of the first level, voxels of a patch |
