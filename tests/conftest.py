@@ -22,10 +22,12 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """Keep the indexes of the test run out of the user's own cache."""
+    """Keep the indexes of the test run out of the user's own cache, and its workers to a core each."""
     folder = tempfile.mkdtemp(prefix="lepton-test-cache-")
     os.environ["XDG_CACHE_HOME"] = folder
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
+    if "PYTEST_XDIST_WORKER" in os.environ:
+        os.environ.setdefault("OMP_NUM_THREADS", "1")
 
 
 def pytest_collection_modifyitems(config: pytest.Config, items: list[pytest.Item]) -> None:

@@ -171,7 +171,8 @@ def _collect_dicom(index: Index, data: DataChoice, pseudonyms: Pseudonyms) -> Co
     persons, leaks = persons_of(index.series, data.same_person)
     names = [series_pseudonym(series, pseudonyms) for series in images]
     name_of = {series.uid: name for series, name in zip(images, names, strict=True)}
-    findings = [("file", finding) for finding in index.findings]
+    # Tables, masks and texts lie beside images everywhere: `index` counts them.
+    findings = [("file", finding) for finding in index.findings if finding.code != "not_dicom"]
     findings += [("patients", finding) for finding in leaks]
     findings += [(name_of[finding.series_uid or ""], finding) for finding in noted]
     ambiguous = {finding.series_uid for finding in noted if finding.code == "label_ambiguous"}
