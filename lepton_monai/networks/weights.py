@@ -16,6 +16,8 @@ import torch
 from safetensors.torch import load_file
 
 from lepton_monai.core.errors import WeightsError
+from lepton_monai.core.wording import ALIKE, nearest
+from lepton_monai.networks.known import known_weights
 from lepton_monai.plans.run import Run
 
 STATE_KEYS = (
@@ -100,7 +102,9 @@ def weights_file(path: Path) -> Path:
         A run without a finished checkpoint, or with a damaged one.
     """
     if not path.exists():
-        raise _refused(path, "doesn't exist")
+        known = nearest(path.name, known_weights(), ALIKE)  # a misspelt name was taken for a path
+        meant = f"; the nearest name of known weights is `{known}`" if known else ""
+        raise _refused(path, f"doesn't exist{meant}")
     if not path.is_dir():
         return path
     if (path / "checkpoints").is_dir():

@@ -8,9 +8,8 @@ import torch
 
 from lepton_monai.config.classification import ELSEWHERE, SLICES
 from lepton_monai.config.schema import WeightsSection
-from lepton_monai.core.errors import ConfigError, WeightsError
+from lepton_monai.core.errors import ConfigError
 from lepton_monai.core.files import digest_of
-from lepton_monai.core.wording import ALIKE, nearest
 from lepton_monai.networks.known import find_known, known_weights
 from lepton_monai.networks.transfer import LoadReport, load_weights, turn_kernels
 from lepton_monai.networks.weights import read_weights, weights_file
@@ -30,19 +29,13 @@ def weights_path(section: WeightsSection) -> Path | None:
     Raises
     ------
     WeightsError
-        Known weights aren't on this machine: what to fetch, and where to put it; or there is no such file.
+        Known weights aren't on this machine: what to fetch, and where to put it.
     """
     if section.weights is None:
         return None
     if section.weights in known_weights():
         return find_known(section.weights, section.weights_dir)
-    path = Path(section.weights)
-    if not path.exists():
-        known = nearest(path.name, known_weights(), ALIKE)  # a misspelt name was taken for a path
-        meant = f"; the nearest name of known weights is `{known}`" if known else ""
-        message = f"{path} doesn't exist{meant}."
-        raise WeightsError(message)
-    return path
+    return Path(section.weights)
 
 
 def with_weights(options: PlanOptions, path: Path, network: dict[str, Any]) -> PlanOptions:

@@ -108,6 +108,11 @@ def test_a_file_that_is_absent_is_refused(tmp_path: Path) -> None:
         read_weights(tmp_path / "absent.pt")
 
 
+def test_misspelt_known_weights_are_told_with_the_nearest_name(tmp_path: Path) -> None:
+    with pytest.raises(WeightsError, match=r"doesn't exist; .* known weights is `resnet18-imagenet`\."):
+        read_weights(tmp_path / "resnet18-imagnet")
+
+
 def test_a_whole_pickled_network_is_refused_with_the_class_it_asks_for(tmp_path: Path) -> None:
     torch.save(torch.nn.Sequential(torch.nn.Linear(2, 3)), tmp_path / "network.pt")
     with pytest.raises(WeightsError) as caught:

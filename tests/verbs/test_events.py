@@ -20,9 +20,8 @@ from lepton_monai.verbs.train import train
 from tests.plans.examples import example_plan
 from tests.verbs.exports import write_config, write_export
 
-needs_tensorboard = pytest.mark.skipif(
-    find_spec("tensorboard") is None, reason="needs tensorboard: the extra `tensorboard`"
-)
+ABSENT = find_spec("tensorboard") is None
+needs_tensorboard = pytest.mark.skipif(ABSENT, reason="needs tensorboard: the extra `tensorboard`")
 
 Shown = dict[str, list[tuple[int, float]]]
 

@@ -8,10 +8,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from lepton_monai.cli.main import run as lepton
-from lepton_monai.config.schema import Config, WeightsSection
+from lepton_monai.config.schema import Config
 from lepton_monai.core.errors import ConfigError, WeightsError
 from lepton_monai.core.pseudonyms import Pseudonyms
-from lepton_monai.verbs.starting import weights_path
 from lepton_monai.verbs.train import AnyReport, train
 from tests.verbs.exports import write_config, write_export
 
@@ -117,12 +116,6 @@ def test_what_the_first_run_was_trained_on_is_no_test_of_the_second(
     )
     after = json.loads(second.run.split_path.read_text(encoding="utf-8"))["image_sha256"]
     assert set(before.values()) <= set(after.values())
-
-
-def test_misspelt_known_weights_are_told_with_the_nearest_name(tmp_path: Path) -> None:
-    section = WeightsSection(weights=str(tmp_path / "resnet18-imagnet"))
-    with pytest.raises(WeightsError, match=r"doesn't exist; .* known weights is `resnet18-imagenet`\."):
-        weights_path(section)
 
 
 def test_weights_that_are_not_there_are_named(export: Path, tmp_path: Path) -> None:
