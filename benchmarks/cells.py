@@ -101,6 +101,16 @@ def as_sets(changes: Mapping[str, object]) -> list[str]:
     return [part for key, value in changes.items() for part in ("--set", f"{key}={value}")]
 
 
+def processor() -> str:
+    """Name the processor; figures within a time are comparable on one kind alone."""
+    described = Path("/proc/cpuinfo").read_text(encoding="utf-8").partition("\n\n")[0]
+    told = dict(line.split(":", 1) for line in described.splitlines() if ":" in line)
+    told = {key.strip(): value.strip() for key, value in told.items()}
+    model = ", ".join(f"{key} {told[key]}" for key in ("cpu family", "model", "stepping"))
+    lower = [one for one in ("avx512f", "avx512_bf16", "amx_bf16") if one in told["flags"].split()]
+    return " ".join((told["model name"], f"({model})", *lower))
+
+
 def versions() -> dict[str, str]:
     """Return what was measured."""
     return {"lepton_monai": __version__} | {name: version(name) for name in ("torch", "monai", "numpy")}

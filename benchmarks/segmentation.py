@@ -14,14 +14,25 @@ import json
 import os
 import sys
 import time
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import yaml
-from cells import CONFIGS, DATA, as_sets, begun, end_with_the_command, keep, kept, run_lepton, versions
+from cells import (
+    CONFIGS,
+    DATA,
+    as_sets,
+    begun,
+    end_with_the_command,
+    keep,
+    kept,
+    processor,
+    run_lepton,
+    versions,
+)
 from comparison import bounds, print_table
 from cost import judge
 from nnunet_peer import PACKAGES, nnunet_python, told_by
@@ -87,11 +98,25 @@ def main() -> None:
     whole = [task for task in TASKS if sum(one["task"] == task for one in done) == _count(task)]
     for task in whole:
         print_table(done, task, list(METHODS))
+    for task in whole:
+        _require_one_processor([one for one in done if one["task"] == task])
     if len(whole) < len(TASKS):
         print(f"{len(done)} of {len(cells)} cells are finished.")  # noqa: T201 - this is a program
         return
     print()  # noqa: T201 - this is a program
     judge([bound for task in whole for bound in bounds(done, task)])
+
+
+def _require_one_processor(cells: Sequence[Mapping[str, Any]]) -> None:
+    """End where a task's cells come from different machines: their minutes aren't the same."""
+    of_kind: dict[str, list[str]] = {}
+    for cell in cells:
+        name = f"{cell['method']} fold {cell['fold']}"
+        of_kind.setdefault(cell.get("processor", "an unknown processor"), []).append(name)
+    if len(of_kind) > 1:
+        found = "; ".join(f"{', '.join(names)} on {kind}" for kind, names in of_kind.items())
+        message = f"The cells of {cells[0]['task']} can't be compared: {found}."
+        raise SystemExit(message)
 
 
 def _arguments() -> tuple[Setting, str | None]:
@@ -159,6 +184,7 @@ def _finish(cell: Cell, setting: Setting) -> None:
         "setting": _same_for_all(cell, setting),
         **outcome.told,
         "versions": outcome.versions,
+        "processor": processor(),
         "dice": {
             name: judged(outcome.masks[name], truths / f"{name}.nii.gz", task.classes)
             for name in cell.sides(setting).test
