@@ -270,6 +270,11 @@ def evaluate(
 @click.option("--out", required=True, type=FOLDER, help="The folder to make, or to go on with.")
 @click.option("--series", help="Only the series of this UID.")
 @click.option(
+    "--formats",
+    metavar="NAME,...",
+    help="Of the masks: nifti (the default), seg and rtstruct, which a PACS takes.",
+)
+@click.option(
     "--abstain-below",
     type=click.FloatRange(0.0, 1.0),
     default=0.0,
@@ -285,6 +290,7 @@ def predict(
     folder: Path,
     out: Path,
     series: str | None,
+    formats: str | None,
     abstain_below: float,
     clinical: Path | None,
     device: str,
@@ -306,6 +312,7 @@ def predict(
             clinical=clinical,
             device=device,
             progress=told.progress,
+            **({} if formats is None else {"formats": [one.strip() for one in formats.split(",")]}),
         )
         shown: Any = tables if isinstance(done, PredictReport) else class_tables
         told.show(shown.predict_document(done), shown.predict_text(done))

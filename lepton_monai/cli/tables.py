@@ -209,7 +209,7 @@ def predict_text(done: "PredictReport") -> str:
             record["case"],
             record["patient"],
             ", ".join(f"{name} {value:.1f}" for name, value in record["volumes_ml"].items()),
-            f"{record['case']}/mask.nii.gz",
+            ", ".join(f"{record['case']}/{file}" for file in record["files"] if file != "overlay.png"),
         )
         for record in done.records
     ]

@@ -8,6 +8,7 @@
     ├── InputError         3  nothing usable in what was given
     │   ├── GeometryError     two things that don't lie on one grid, a grid that can't be
     │   ├── LabelError        a label object that can't be turned into a mask
+    │   ├── ObjectError       a DICOM object that can't be written for its image
     │   ├── WeightsError      weights that can't be read, trusted or fitted to a network
     │   ├── FileRefused       a file that can't be used; carries its finding
     │   └── SeriesRefused     a series that is no volume; carries its finding
@@ -64,6 +65,10 @@ class GeometryError(InputError):
 
 class LabelError(InputError):
     """A label object that can't be turned into a mask on its image."""
+
+
+class ObjectError(InputError):
+    """A DICOM object that the header of its image doesn't bear."""
 
 
 class WeightsError(InputError):

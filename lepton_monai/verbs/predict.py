@@ -10,14 +10,16 @@ from typing import Any
 from lepton_monai import __version__
 from lepton_monai.cases.case import Case, load_image
 from lepton_monai.cases.collect import ImageChoice
-from lepton_monai.core.errors import InputError, LockedError
+from lepton_monai.core.errors import ConfigError, InputError, LockedError
 from lepton_monai.core.files import claim_folder, locked, write_json
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
 from lepton_monai.core.volume import Volume
+from lepton_monai.core.wording import nearest
 from lepton_monai.evaluation.overlap import volume_ml
-from lepton_monai.exports.nifti import write_mask
+from lepton_monai.exports.dicom_object import Maker
+from lepton_monai.exports.formats import FILES, write_formats
 from lepton_monai.exports.overlay import write_overlay
 from lepton_monai.inference.model import Model, load_model
 from lepton_monai.labels.labelset import Mask
@@ -39,7 +41,7 @@ class PredictReport:
     passed_over
         Series that don't fit the model, with the reason.
     findings
-        About files and refused series.
+        About files and refused series, and what of a case could not be written.
     """
 
     out: Path
@@ -56,6 +58,7 @@ def predict(
     *,
     pseudonyms: Pseudonyms | None = None,
     series_uid: str | None = None,
+    formats: Sequence[str] = ("nifti",),
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> PredictReport:
@@ -73,6 +76,8 @@ def predict(
         Name the folders of the cases; None: by the user's salt.
     series_uid
         Only this series.
+    formats
+        Of the masks: `nifti`, and `seg` and `rtstruct` for a model that was trained on DICOM.
     device
         auto, cpu, cuda, cuda:N, mps.
     progress
@@ -80,6 +85,8 @@ def predict(
 
     Raises
     ------
+    ConfigError
+        A format that there isn't, or that the model's images don't bear.
     InputError
         Nothing in the folder fits the model: each reason is in the message.
     """
@@ -88,6 +95,7 @@ def predict(
     plan = runs[0].plan()
     names = pseudonyms or load_pseudonyms()
     image = plan.image
+    _require_formats(formats, image.file_format)
     if image.file_format == "nifti":
         require_no_series(series_uid, "nifti")
         candidates = nifti_candidates(folder, names)
@@ -98,13 +106,15 @@ def predict(
     claim_folder(out, "predict")
     model = load_model(runs, where)
     failed: list[tuple[str, Finding]] = []
+    unwritten: list[tuple[str, Finding]] = []
     for case in progress.track(candidates.cases, "predicting", len(candidates.cases)):
         target = out / case.pseudonym
         target.mkdir(exist_ok=True)
         try:
             with locked(target):
-                if not (target / "mask.json").exists():
-                    _predict_case(model, case, target)
+                if not _is_whole(target, formats):
+                    found = _predict_case(model, case, target, formats)
+                    unwritten += [(case.pseudonym, finding) for finding in found]
         except LockedError:
             progress.say(f"{case.pseudonym} is being predicted by another process")
         except InputError as error:
@@ -114,19 +124,51 @@ def predict(
     write_json(out / "predictions.json", {"schema_version": 1, "predictions": records})
     write_key(out, candidates.cases)
     _write_manifest(out, model, len(records), len(failed))
-    return PredictReport(out, tuple(records), tuple(failed), candidates.passed_over, candidates.findings)
+    findings = (*candidates.findings, *unwritten)
+    return PredictReport(out, tuple(records), tuple(failed), candidates.passed_over, findings)
 
 
-def _predict_case(model: Model, case: Case, target: Path) -> None:
-    """Write mask and picture, then the record: a folder with a record is whole."""
+def _require_formats(formats: Sequence[str], file_format: str) -> None:
+    for name in formats:
+        if name not in FILES:
+            near = nearest(name, FILES)
+            message = (
+                f"`{name}` is no format of a mask; the nearest is `{near}`; there are {', '.join(FILES)}."
+            )
+            raise ConfigError(message)
+        if name != "nifti" and file_format == "nifti":
+            message = (
+                f"The format {name} takes patient and place from DICOM images; this model is for NIfTI."
+            )
+            raise ConfigError(message)
+    if not formats:
+        message = f"Name at least one format of the masks: {', '.join(FILES)}."
+        raise ConfigError(message)
+
+
+def _is_whole(target: Path, formats: Sequence[str]) -> bool:
+    """Tell whether a case was predicted before, in these formats or more."""
+    record = target / "mask.json"
+    if not record.exists():
+        return False
+    return set(formats) <= set(json.loads(record.read_text(encoding="utf-8")).get("formats", ["nifti"]))
+
+
+def _predict_case(model: Model, case: Case, target: Path, formats: Sequence[str]) -> list[Finding]:
+    """Write mask and picture, then the record: a folder with one is whole. Return what wasn't written."""
     volume = load_image(case)
     mask = model.predict(volume)
-    write_mask(mask, target / "mask.nii.gz")
+    maker = Maker(model.digest, model.plan.classes)
+    files, findings = write_formats(mask, case.image, maker, target, formats)
     write_overlay(volume, mask, target / "overlay.png")
-    write_json(target / "mask.json", _record(model, case, volume, mask))
+    record = _record(model, case, volume, mask, findings)
+    write_json(target / "mask.json", record | {"formats": list(formats), "files": [*files, "overlay.png"]})
+    return findings
 
 
-def _record(model: Model, case: Case, volume: Volume, mask: Mask) -> dict[str, Any]:
+def _record(
+    model: Model, case: Case, volume: Volume, mask: Mask, findings: Sequence[Finding]
+) -> dict[str, Any]:
     voxel = volume.grid.voxel_volume_ml
     return {
         "schema_version": 1,
@@ -141,8 +183,10 @@ def _record(model: Model, case: Case, volume: Volume, mask: Mask) -> dict[str, A
         "spacing_mm": [round(value, 6) for value in volume.grid.spacing_mm],
         "unit": volume.unit,
         "model_sha256": model.digest,
-        "findings": [{"code": finding.code, "message": finding.sentence()} for finding in volume.findings],
-        "files": ["mask.nii.gz", "overlay.png"],
+        "findings": [
+            {"code": finding.code, "message": finding.sentence()}
+            for finding in (*volume.findings, *findings)
+        ],
     }
 
 

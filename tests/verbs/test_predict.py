@@ -2,16 +2,21 @@ import json
 import shutil
 import stat
 from pathlib import Path
+from typing import Any
 
 import nibabel
 import numpy as np
 import pytest
 import SimpleITK as sitk
+from pydicom import dcmread
 
-from lepton_monai.core.errors import InputError, OutputFolderError
+from lepton_monai.core.errors import ConfigError, InputError, OutputFolderError
 from lepton_monai.core.pseudonyms import Pseudonyms
 from lepton_monai.dicom import scan
 from lepton_monai.evaluation.overlap import dice
+from lepton_monai.exports.formats import FILES
+from lepton_monai.labels.rtstruct import rasterise, read_structures
+from lepton_monai.labels.seg import read_segments
 from lepton_monai.verbs.evaluate import evaluate
 from lepton_monai.verbs.predict import predict
 from lepton_monai.verbs.train import train
@@ -75,6 +80,57 @@ def test_only_the_series_that_fit_are_predicted_and_the_others_named(run: Path, 
     assert record["labels"] == {"ball": 1}
     assert {path.name for path in (done.out / record["case"]).iterdir()} >= {"mask.nii.gz", "overlay.png"}
     assert stat.S_IMODE((done.out / "key.json").stat().st_mode) == 0o600
+
+
+def test_the_objects_for_a_pacs_hold_the_mask_that_the_nifti_holds(run: Path, tmp_path: Path) -> None:
+    write_patient(tmp_path / "study", 20, label=False)
+    options: dict[str, Any] = {"pseudonyms": NAMES, "device": "cpu"}
+    done = predict(run, tmp_path / "study", tmp_path / "out", formats=list(FILES), **options)
+    (record,) = done.records
+    assert record["files"] == [*FILES.values(), "overlay.png"]
+    folder = done.out / record["case"]
+    (series,) = scan([tmp_path / "study"]).series
+    mask = np.asarray(nibabel.Nifti1Image.from_filename(folder / FILES["nifti"]).dataobj) == 1
+    assert mask.any()
+    for drawn in (
+        read_segments(folder / FILES["seg"], series.grid),
+        rasterise(read_structures(folder / FILES["rtstruct"]), series.grid),
+    ):
+        (region,) = drawn.regions
+        assert region.names[0] == "ball"
+        np.testing.assert_array_equal(region.mask, mask)
+
+
+def test_a_format_that_is_missing_is_made_up_for(run: Path, tmp_path: Path) -> None:
+    write_patient(tmp_path / "study", 20, label=False)
+    options: dict[str, Any] = {"pseudonyms": NAMES, "device": "cpu"}
+    predict(run, tmp_path / "study", tmp_path / "out", **options)
+    done = predict(run, tmp_path / "study", tmp_path / "out", formats=["nifti", "seg"], **options)
+    assert (done.out / done.records[0]["case"] / FILES["seg"]).exists()
+    made = (done.out / done.records[0]["case"] / FILES["seg"]).stat().st_mtime_ns
+    again = predict(run, tmp_path / "study", tmp_path / "out", formats=["seg"], **options)
+    assert (again.out / again.records[0]["case"] / FILES["seg"]).stat().st_mtime_ns == made
+
+
+def test_what_an_image_does_not_bear_is_a_finding_and_the_rest_is_written(
+    run: Path, tmp_path: Path
+) -> None:
+    write_patient(tmp_path / "study", 20, label=False)
+    for path in (tmp_path / "study").rglob("*"):
+        if path.is_file():
+            dataset = dcmread(path)
+            del dataset.FrameOfReferenceUID
+            dataset.save_as(path)
+    done = predict(
+        run, tmp_path / "study", tmp_path / "out", formats=list(FILES), pseudonyms=NAMES, device="cpu"
+    )
+    assert [finding.code for _, finding in done.findings] == ["object_not_written"] * 2
+    assert done.records[0]["files"] == ["mask.nii.gz", "overlay.png"]
+
+
+def test_a_format_that_there_is_not_is_told_with_the_nearest(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="`rtsruct` is no format of a mask; the nearest is `rtstruct`"):
+        predict(run, tmp_path, tmp_path / "out", formats=["rtsruct"], pseudonyms=NAMES, device="cpu")
 
 
 def test_a_second_start_does_only_what_is_missing(run: Path, tmp_path: Path) -> None:
