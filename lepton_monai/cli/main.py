@@ -272,7 +272,7 @@ def evaluate(
 @click.option(
     "--formats",
     metavar="NAME,...",
-    help="Of the masks: nifti (the default), seg and rtstruct, which a PACS takes.",
+    help="Of the masks: nifti (the default); seg, rtstruct and sr, which a PACS takes.",
 )
 @click.option(
     "--abstain-below",

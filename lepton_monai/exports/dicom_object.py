@@ -3,17 +3,19 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from pydicom.uid import UID, generate_uid
 
 from lepton_monai import __version__
 from lepton_monai.core.errors import LeptonError, ObjectError
 from lepton_monai.dicom import Series
-from lepton_monai.dicom.dataset import foreign_file
+from lepton_monai.dicom.dataset import foreign_file, read_whole
 
 MANUFACTURER = "lepton_monai"
 
-SERIES_NUMBER = {"SEG": 9101, "RTSTRUCT": 9102}
+SERIES_NUMBER = {"SEG": 9101, "RTSTRUCT": 9102, "SR": 9103}
 """Far above those of a scanner, so that viewers list what was computed last."""
 
 
@@ -51,10 +53,32 @@ class Maker:
         """Stand for the model where a device has its serial number."""
         return self.model_sha256[:16]
 
+    @property
+    def device_uid(self) -> UID:
+        """Stand for the model where a device has a UID."""
+        return generate_uid(entropy_srcs=[self.model_sha256, __version__])
+
     def uid(self, series: Series, what: str) -> UID:
         """Return the UID of something made of a series: the same model gives the same one again."""
         first = series.headers[0].identity.instance_uid  # the parts of a series share its UID
         return generate_uid(entropy_srcs=[series.uid, first, self.model_sha256, __version__, what])
+
+
+def source_image(path: Path) -> Any:
+    """Read an image without its pixels; what it must have, if only empty, is there for highdicom.
+
+    Raises
+    ------
+    Exception
+        Whatever a foreign file makes pydicom raise.
+    """
+    dataset = read_whole(path)
+    if "PixelData" in dataset:
+        del dataset.PixelData
+    for keyword in REQUIRED:
+        if keyword not in dataset:
+            setattr(dataset, keyword, "")
+    return dataset
 
 
 @contextmanager

@@ -11,9 +11,8 @@ from lepton_monai import __version__
 from lepton_monai.core.errors import ObjectError
 from lepton_monai.core.files import replacing
 from lepton_monai.dicom import Series
-from lepton_monai.dicom.dataset import read_whole
 from lepton_monai.dicom.header import Header
-from lepton_monai.exports.dicom_object import MANUFACTURER, REQUIRED, SERIES_NUMBER, Maker, writing
+from lepton_monai.exports.dicom_object import MANUFACTURER, SERIES_NUMBER, Maker, source_image, writing
 from lepton_monai.labels.labelset import Mask
 
 
@@ -93,22 +92,11 @@ def _source(series: Series) -> list[Any]:
         raise ObjectError(message)
     files = list(dict.fromkeys(header.file for header in series.headers))
     if len(files) == len(series.headers):
-        return [_without_pixels(header.path) for header in series.headers]
+        return [source_image(header.path) for header in series.headers]
     if len(files) > 1:
         message = "The SEG can't be written: its image lies in several files of many frames."
         raise ObjectError(message)
-    return [_of_frames(_without_pixels(series.headers[0].path), series)]
-
-
-def _without_pixels(path: Path) -> Any:
-    """Read an image up to its pixels; what it must have, if only empty, is there for highdicom."""
-    dataset = read_whole(path)
-    if "PixelData" in dataset:
-        del dataset.PixelData
-    for keyword in REQUIRED:
-        if keyword not in dataset:
-            setattr(dataset, keyword, "")
-    return dataset
+    return [_of_frames(source_image(series.headers[0].path), series)]
 
 
 def _of_frames(source: Any, series: Series) -> Any:

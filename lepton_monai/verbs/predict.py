@@ -77,7 +77,7 @@ def predict(
     series_uid
         Only this series.
     formats
-        Of the masks: `nifti`, and `seg` and `rtstruct` for a model that was trained on DICOM.
+        Of the masks: `nifti`, and `seg`, `rtstruct` and `sr` for a model that was trained on DICOM.
     device
         auto, cpu, cuda, cuda:N, mps.
     progress
@@ -141,6 +141,9 @@ def _require_formats(formats: Sequence[str], file_format: str) -> None:
                 f"The format {name} takes patient and place from DICOM images; this model is for NIfTI."
             )
             raise ConfigError(message)
+    if "sr" in formats and "seg" not in formats:
+        message = "The format sr refers to the segments of a SEG: name seg too."
+        raise ConfigError(message)
     if not formats:
         message = f"Name at least one format of the masks: {', '.join(FILES)}."
         raise ConfigError(message)

@@ -124,8 +124,13 @@ def test_what_an_image_does_not_bear_is_a_finding_and_the_rest_is_written(
     done = predict(
         run, tmp_path / "study", tmp_path / "out", formats=list(FILES), pseudonyms=NAMES, device="cpu"
     )
-    assert [finding.code for _, finding in done.findings] == ["object_not_written"] * 2
+    assert [finding.code for _, finding in done.findings] == ["object_not_written"] * 3
     assert done.records[0]["files"] == ["mask.nii.gz", "overlay.png"]
+
+
+def test_a_report_without_its_segments_is_refused(run: Path, tmp_path: Path) -> None:
+    with pytest.raises(ConfigError, match="name seg too"):
+        predict(run, tmp_path, tmp_path / "out", formats=["sr"], pseudonyms=NAMES, device="cpu")
 
 
 def test_a_format_that_there_is_not_is_told_with_the_nearest(run: Path, tmp_path: Path) -> None:
