@@ -33,6 +33,10 @@ REQUIRED = (
 """Of patient and study, which every object has, if only empty: PS3.3 C.7.1.1 and C.7.2.1, type 2."""
 
 
+CHARACTER_SET = "ISO_IR 192"
+"""UTF-8: the name of a class may be in another script than the patient's."""
+
+
 @dataclass(frozen=True)
 class Maker:
     """The model that made a mask.

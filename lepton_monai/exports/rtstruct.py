@@ -17,7 +17,14 @@ from lepton_monai.core.files import replacing
 from lepton_monai.dicom import Series
 from lepton_monai.dicom.dataset import read_head
 from lepton_monai.dicom.header import Header
-from lepton_monai.exports.dicom_object import MANUFACTURER, REQUIRED, SERIES_NUMBER, Maker, writing
+from lepton_monai.exports.dicom_object import (
+    CHARACTER_SET,
+    MANUFACTURER,
+    REQUIRED,
+    SERIES_NUMBER,
+    Maker,
+    writing,
+)
 from lepton_monai.exports.outlines import outlines
 from lepton_monai.labels.labelset import Mask
 
@@ -77,7 +84,7 @@ def _about(source: Any) -> FileDataset:
     meta.MediaStorageSOPClassUID = RTStructureSetStorage
     meta.TransferSyntaxUID = ExplicitVRLittleEndian
     dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
-    dataset.SpecificCharacterSet = "ISO_IR 192"  # the names of classes may be in any script
+    dataset.SpecificCharacterSet = CHARACTER_SET
     for keyword in (*REQUIRED, "PositionReferenceIndicator"):
         setattr(dataset, keyword, str(source.get(keyword) or ""))
     for keyword in _COPIED:

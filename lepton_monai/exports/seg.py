@@ -12,7 +12,14 @@ from lepton_monai.core.errors import ObjectError
 from lepton_monai.core.files import replacing
 from lepton_monai.dicom import Series
 from lepton_monai.dicom.header import Header
-from lepton_monai.exports.dicom_object import MANUFACTURER, SERIES_NUMBER, Maker, source_image, writing
+from lepton_monai.exports.dicom_object import (
+    CHARACTER_SET,
+    MANUFACTURER,
+    SERIES_NUMBER,
+    Maker,
+    source_image,
+    writing,
+)
 from lepton_monai.labels.labelset import Mask
 
 
@@ -63,6 +70,7 @@ def write_seg(mask: Mask, series: Series, maker: Maker, path: Path) -> None:
             omit_empty_frames=bool(segments.any()),  # it refuses to omit every frame
         )
         _name_frames(made, series.headers)
+        made.SpecificCharacterSet = CHARACTER_SET
         with replacing(path) as temporary:
             made.save_as(temporary, enforce_file_format=True)
 

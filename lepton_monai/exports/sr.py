@@ -8,7 +8,14 @@ from pydicom.uid import SegmentationStorage
 
 from lepton_monai.core.files import replacing
 from lepton_monai.dicom import Series
-from lepton_monai.exports.dicom_object import MANUFACTURER, SERIES_NUMBER, Maker, source_image, writing
+from lepton_monai.exports.dicom_object import (
+    CHARACTER_SET,
+    MANUFACTURER,
+    SERIES_NUMBER,
+    Maker,
+    source_image,
+    writing,
+)
 from lepton_monai.labels.labelset import Mask
 
 _DIGITS = 3
@@ -68,6 +75,7 @@ def write_sr(mask: Mask, series: Series, maker: Maker, path: Path) -> None:
             is_complete=True,
             series_description=f"{MANUFACTURER}: {', '.join(maker.classes)}"[:64],
         )
+        made.SpecificCharacterSet = CHARACTER_SET
         with replacing(path) as temporary:
             made.save_as(temporary, enforce_file_format=True)
 
