@@ -91,18 +91,6 @@ def folds_document(done: "FoldsReport") -> dict[str, Any]:
     }
 
 
-_TOLD = {
-    "iou": "IoU",
-    "nsd": "Surface Dice at {tolerance:g} mm",
-    "hd95_mm": "HD95 (mm)",
-    "assd_mm": "Surface distance (mm)",
-    "volume_error_percent": "Volume error (%)",
-    "lesion_sensitivity": "Lesions found",
-    "lesion_precision": "Findings that are lesions",
-}
-"""How the figures beside Dice are called on the terminal."""
-
-
 def evaluate_text(done: "Evaluation", side: str = "") -> str:
     """Return the figures of every case and the means with intervals."""
     baselines = done.baselines
@@ -132,8 +120,12 @@ def evaluate_text(done: "Evaluation", side: str = "") -> str:
 
 def figures_beside_dice(summary: "Mapping[str, Mapping[str, Interval]]", tolerance_mm: float) -> str:
     """Return the other figures of each class; those that none has stand in one line, with the reason."""
+    from lepton_monai.evaluation.summary import FIGURES
+
     undefined, rows = [], []
-    for figure, told in _TOLD.items():
+    for figure, told in FIGURES.items():
+        if figure == "dice":
+            continue
         said = told.format(tolerance=tolerance_mm)
         intervals = [of_class.get(figure) for of_class in summary.values()]
         if all(one is None or isnan(one.mean) for one in intervals):

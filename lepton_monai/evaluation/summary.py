@@ -14,6 +14,18 @@ from lepton_monai.evaluation.segmentation import SegmentationFigures
 AVERAGED = ("dice", "iou", "nsd", "hd95_mm", "assd_mm", "volume_error_percent")
 """Figures whose mean over patients is told."""
 
+FIGURES = {
+    "dice": "Dice",
+    "iou": "IoU",
+    "nsd": "Surface Dice at {tolerance:g} mm",
+    "hd95_mm": "HD95 (mm)",
+    "assd_mm": "Surface distance (mm)",
+    "volume_error_percent": "Volume error (%)",
+    "lesion_sensitivity": "Lesions found",
+    "lesion_precision": "Findings that are lesions",
+}
+"""How the figures of a summary are called."""
+
 ALL_CLASSES = "mean"
 
 

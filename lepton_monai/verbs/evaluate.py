@@ -2,7 +2,7 @@
 
 import csv
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -21,9 +21,12 @@ from lepton_monai.evaluation.intervals import Interval
 from lepton_monai.evaluation.overlap import dice
 from lepton_monai.evaluation.segmentation import figures
 from lepton_monai.evaluation.summary import CaseFigures, differences, over_patients, summary
+from lepton_monai.exports.overlay import write_overlay
 from lepton_monai.inference.model import Model, load_model
+from lepton_monai.labels.labelset import Mask
 from lepton_monai.plans.run import Run, open_runs
 from lepton_monai.training.devices import choose_device
+from lepton_monai.verbs.evaluation_report import WORST, worst_cases, write_evaluation_report
 from lepton_monai.verbs.sides import Side, cases_of_side
 
 
@@ -60,6 +63,8 @@ class Evaluation:
         Of cases that are left out, with their name.
     folder
         Where the figures are kept.
+    pictures
+        Of the worst cases, by name.
     """
 
     cases: tuple[CaseFigures, ...]
@@ -67,6 +72,7 @@ class Evaluation:
     baselines: Baselines
     findings: tuple[tuple[str, Finding], ...]
     folder: Path
+    pictures: Mapping[str, Path]
 
     @property
     def dice(self) -> dict[str, Interval]:
@@ -191,6 +197,7 @@ def evaluate(
         runs[0].plan().classes,
         threshold=done[0].baselines.threshold_value,
         folder=Run(run_folder).evaluation_folder(side),
+        pictures={name: path for one in done for name, path in one.pictures.items()},
     )
     _write(total)
     return total
@@ -253,6 +260,8 @@ def evaluate_cases(
     """
     rows: list[CaseFigures] = []
     findings: list[tuple[str, Finding]] = []
+    folder = run.evaluation_folder(side)
+    pictures: dict[str, Path] = {}
     for case in progress.track(cases, "predicting", len(cases)):
         loaded = load_case(case, data.label.labels, empty_is_negative=data.label.empty_is_negative)
         if isinstance(loaded, Finding):
@@ -261,7 +270,11 @@ def evaluate_cases(
             message = "The image was trained on, under whatever patient id."
             findings.append((case.pseudonym, Finding("training_data_in_test", message)))
         else:
-            rows += _judged(model, loaded, judging)
+            predicted = model.predict(loaded.volume)
+            rows += _judged(model, loaded, predicted, judging)
+            if case.pseudonym in worst_cases(rows)[:WORST]:
+                pictures[case.pseudonym] = folder / "pictures" / f"{case.pseudonym}.png"
+                write_overlay(loaded.volume, predicted, pictures[case.pseudonym], loaded.mask)
     if not rows:
         reasons = "; ".join(f"{name}: {finding.sentence()}" for name, finding in findings)
         message = f"No {side} case can be evaluated: {reasons}"
@@ -271,7 +284,8 @@ def evaluate_cases(
         findings,
         model.plan.classes,
         threshold=judging.threshold,
-        folder=run.evaluation_folder(side),
+        folder=folder,
+        pictures=pictures,
     )
     _write(evaluation)
     return evaluation
@@ -284,6 +298,7 @@ def _summed(
     *,
     threshold: float | None,
     folder: Path,
+    pictures: Mapping[str, Path],
 ) -> Evaluation:
     single = len(classes) == 1
     return Evaluation(
@@ -296,11 +311,12 @@ def _summed(
         ),
         findings=tuple(findings),
         folder=folder,
+        pictures=pictures,
     )
 
 
-def _judged(model: Model, one: LoadedCase, judging: Judging) -> list[CaseFigures]:
-    predicted = model.predict(one.volume).array
+def _judged(model: Model, one: LoadedCase, mask: Mask, judging: Judging) -> list[CaseFigures]:
+    predicted = mask.array
     single = len(model.plan.classes) == 1
     rows = []
     for class_id, name in enumerate(model.plan.classes, start=1):
@@ -343,3 +359,10 @@ def _write(evaluation: Evaluation) -> None:
         ],
     }
     write_json(evaluation.folder / "metrics.json", metrics)
+    write_evaluation_report(
+        evaluation.cases,
+        evaluation.summary,
+        evaluation.findings,
+        evaluation.pictures,
+        evaluation.folder / "report.html",
+    )

@@ -102,6 +102,20 @@ def test_evaluation_is_of_the_test_patients_on_their_own_grid(trained: AnyReport
     assert (done.folder / "cases.csv").read_text(encoding="utf-8").count("\n") == 3
 
 
+def test_its_report_shows_every_figure_and_the_worst_cases(trained: AnyReport) -> None:
+    done = evaluate(trained.run.folder, pseudonyms=NAMES, device="cpu")
+    report = (done.folder / "report.html").read_text(encoding="utf-8")
+    for row in done.cases:
+        cells = [row.name, row.patient, "ball", f"{row.dice:.3f}", f"{row.figures.nsd:.3f}"]
+        assert "".join(f"<td>{cell}</td>" for cell in cells) in report
+    assert done.summary["ball"]["dice"].text() in report
+    assert report.count("data:image/png;base64,") == len(done.cases) == len(done.pictures)
+    worst = min(done.cases, key=lambda row: row.dice)
+    assert report.index(f"<td>{worst.name}</td>") == min(
+        report.index(f"<td>{row.name}</td>") for row in done.cases
+    )
+
+
 def test_an_image_that_was_trained_on_is_kept_out_of_the_test(
     export: Path, trained: AnyReport, tmp_path: Path
 ) -> None:
