@@ -213,7 +213,7 @@ def predict_text(done: "PredictReport") -> str:
         )
         for record in done.records
     ]
-    named = [*done.failed, *done.findings, *done.passed_over]
+    named = [*done.failed, *done.unwritten, *done.findings, *done.passed_over]
     ending = (
         f"{len(done.records)} predicted, {len(done.failed)} failed, {len(done.passed_over)} series "
         f"passed over. Masks, pictures and records are in {done.out}."
@@ -230,6 +230,7 @@ def predict_document(done: "PredictReport") -> dict[str, Any]:
         "out": str(done.out),
         "predictions": list(done.records),
         "failed": [finding_document(name, finding) for name, finding in done.failed],
+        "unwritten": [finding_document(name, finding) for name, finding in done.unwritten],
         "passed_over": [finding_document(name, finding) for name, finding in done.passed_over],
         "findings": [finding_document(name, finding) for name, finding in done.findings],
     }
@@ -246,10 +247,14 @@ def require_all_converted(done: "ConvertReport") -> None:
 
 
 def require_all_done(done: "PredictReport") -> None:
-    """Raise `PartlyDoneError` where a series that fits the model failed."""
+    """Raise `PartlyDoneError` where a series that fits the model failed, or a format of its mask."""
     if done.failed:
         names = ", ".join(name for name, _ in done.failed)
         message = f"{len(done.failed)} series could not be predicted: {names}. The rest is done."
+        raise PartlyDoneError(message)
+    if done.unwritten:
+        names = ", ".join(dict.fromkeys(name for name, _ in done.unwritten))
+        message = f"Not every format could be written of {names}. The rest is done."
         raise PartlyDoneError(message)
 
 

@@ -152,7 +152,7 @@ RULES: dict[str, Rule] = {
     # prediction
     "does_not_fit": _passed_over(),
     "unit_differs": _refused("The model was trained on values of another unit."),
-    "object_not_written": _used("The mask is whole as NIfTI (--formats nifti)."),
+    "object_not_written": _used("Ask for the mask as NIfTI: --formats nifti."),
     "explanation_empty": _used("Another class (--class) or --method occlusion may show something."),
     "explanation_unchanged": _used("It shows the image rather than what was learned: don't rely on it."),
 }

@@ -1,23 +1,28 @@
 """What all DICOM objects that we write share: who they are about, and what made them."""
 
-from collections.abc import Iterator
+import hashlib
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from pydicom.dataset import Dataset
 from pydicom.uid import UID, generate_uid
 
 from lepton_monai import __version__
 from lepton_monai.core.errors import LeptonError, ObjectError
 from lepton_monai.dicom import Series
 from lepton_monai.dicom.dataset import foreign_file, read_whole
+from lepton_monai.dicom.identity import is_uid
+from lepton_monai.labels.labelset import Mask
 
 MANUFACTURER = "lepton_monai"
 
 SERIES_NUMBER = {"SEG": 9101, "RTSTRUCT": 9102, "SR": 9103}
 """Far above those of a scanner, so that viewers list what was computed last."""
-
 
 REQUIRED = (
     "PatientName",
@@ -32,40 +37,82 @@ REQUIRED = (
 )
 """Of patient and study, which every object has, if only empty: PS3.3 C.7.1.1 and C.7.2.1, type 2."""
 
-
 CHARACTER_SET = "ISO_IR 192"
 """UTF-8: the name of a class may be in another script than the patient's."""
 
+LONGEST_NAME = 64
+"""Of the VR LO: PS3.5 section 6.2."""
 
-@dataclass(frozen=True)
-class Maker:
-    """The model that made a mask.
+
+@dataclass(frozen=True, eq=False)
+class Prediction:
+    """A mask that a model has made of a series.
 
     Parameters
     ----------
-    model_sha256
-        Of its weights.
+    mask
+        On the grid of the series.
+    series
+        Its header gives patient, study and frame of reference.
     classes
         By id from 1.
+    model_sha256
+        Of the model's weights.
+
+    Raises
+    ------
+    GeometryError
+        The mask lies on another grid.
     """
 
-    model_sha256: str
+    mask: Mask
+    series: Series
     classes: tuple[str, ...]
+    model_sha256: str
+
+    def __post_init__(self) -> None:
+        self.mask.grid.require_same(self.series.grid, "mask and series")
+
+    @property
+    def description(self) -> str:
+        """Describe a series of objects, as far as a header has room for it."""
+        return f"{MANUFACTURER}: {', '.join(self.classes)}"[:LONGEST_NAME]
 
     @property
     def serial_number(self) -> str:
         """Stand for the model where a device has its serial number."""
         return self.model_sha256[:16]
 
-    @property
-    def device_uid(self) -> UID:
-        """Stand for the model where a device has a UID."""
-        return generate_uid(entropy_srcs=[self.model_sha256, __version__])
+    def uid(self, what: str) -> UID:
+        """Return the UID of something made of it: of the same mask, slices and model the same one again."""
+        return generate_uid(entropy_srcs=[self._digest, self.model_sha256, __version__, what])
 
-    def uid(self, series: Series, what: str) -> UID:
-        """Return the UID of something made of a series: the same model gives the same one again."""
-        first = series.headers[0].identity.instance_uid  # the parts of a series share its UID
-        return generate_uid(entropy_srcs=[series.uid, first, self.model_sha256, __version__, what])
+    @cached_property
+    def _digest(self) -> str:
+        # The parts of a split series share its UID, those of one file the instance's too.
+        slices = [(one.identity.instance_uid, one.frame, one.tile) for one in self.series.headers]
+        digest = hashlib.sha256(repr((self.series.uid, slices, self.classes)).encode("utf-8"))
+        digest.update(np.asarray(self.mask.array, dtype=np.uint8).tobytes(order="F"))
+        return digest.hexdigest()
+
+    def require_identity(self, kind: str) -> None:
+        """Refuse a series whose header lacks what an object refers to it by.
+
+        Raises
+        ------
+        ObjectError
+            With the keywords that are absent, or no UIDs.
+        """
+        identity = self.series.identity
+        uids = {
+            "StudyInstanceUID": [identity.study_uid],
+            "FrameOfReferenceUID": [identity.frame_of_reference_uid],
+            "SOPClassUID": [one.identity.class_uid for one in self.series.headers],
+        }
+        bad = [keyword for keyword, found in uids.items() if not all(map(is_uid, found))]
+        if bad:
+            message = f"The {kind} can't be written: {', '.join(bad)} of its image is absent or no UID."
+            raise ObjectError(message)
 
 
 def source_image(path: Path) -> Any:
@@ -86,8 +133,8 @@ def source_image(path: Path) -> Any:
 
 
 @contextmanager
-def writing(kind: str) -> Iterator[None]:
-    """Turn whatever a foreign header makes the writer of an object raise into a word for a person.
+def foreign_header(kind: str) -> Iterator[None]:
+    """Turn what a foreign header makes pydicom or highdicom raise into a word for a person.
 
     Raises
     ------
@@ -97,13 +144,22 @@ def writing(kind: str) -> Iterator[None]:
     try:
         with foreign_file():
             yield
-    except LeptonError:
+    except (LeptonError, MemoryError):
         raise
     except Exception as error:  # the border: the source's header may hold anything
-        message = f"The {kind} can't be written: the header of its image doesn't bear it ({_told(error)})."
+        reason = type(error).__name__  # its message may hold values of the header
+        message = f"The {kind} can't be written: the header of its image doesn't bear it ({reason})."
         raise ObjectError(message) from error
 
 
-def _told(error: Exception) -> str:
-    """Name an error without its message, which may hold values of the header."""
-    return type(error).__name__
+def names_that_do_not_fit(classes: Sequence[str]) -> list[str]:
+    """Return the names of classes that no header can hold: too long, or with a backslash or control."""
+    return [name for name in classes if len(name) > LONGEST_NAME or "\\" in name or not name.isprintable()]
+
+
+def item(**values: Any) -> Dataset:
+    """Make an item of a sequence."""
+    made = Dataset()
+    for keyword, value in values.items():
+        setattr(made, keyword, value)
+    return made

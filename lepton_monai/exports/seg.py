@@ -5,69 +5,68 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from pydicom.dataset import Dataset
+from pydicom.valuerep import DS
 
 from lepton_monai import __version__
 from lepton_monai.core.errors import ObjectError
 from lepton_monai.core.files import replacing
+from lepton_monai.core.grid import Grid
 from lepton_monai.dicom import Series
 from lepton_monai.dicom.header import Header
 from lepton_monai.exports.dicom_object import (
     CHARACTER_SET,
     MANUFACTURER,
     SERIES_NUMBER,
-    Maker,
+    Prediction,
+    foreign_header,
+    item,
     source_image,
-    writing,
 )
-from lepton_monai.labels.labelset import Mask
+
+_MANY_FRAMES = "PerFrameFunctionalGroupsSequence"
 
 
-def write_seg(mask: Mask, series: Series, maker: Maker, path: Path) -> None:
+def write_seg(prediction: Prediction, path: Path) -> None:
     """Write every class as one binary segment.
 
     Parameters
     ----------
-    mask
-        On the grid of the series.
-    series
-        That it was made for: patient, study, frame of reference and places are those of its headers.
-    maker
-        The model, and the classes. One without a voxel is a segment without frames.
+    prediction
+        A class without a voxel is a segment without frames; where no class has one, all frames are there
+        and empty.
     path
         To make.
 
     Raises
     ------
     ObjectError
-        The slices are the tiles of a mosaic, or frames of several files, or the source's header lacks
-        what a SEG needs.
+        The slices are tiles of a mosaic or frames of several files, or the image's header lacks what a SEG
+        needs.
     """
     import highdicom  # here, since nothing else needs it: 0.3 s
 
-    mask.grid.require_same(series.grid, "mask and series")
-    with writing("SEG"):
-        source = _source(series)
-        places = [k for k, header in enumerate(series.slices()) if header is not None]
-        frames = np.asarray(mask.array).transpose(2, 1, 0)[places]
-        numbers = range(1, len(maker.classes) + 1)
-        segments = np.stack([frames == number for number in numbers], axis=-1)
+    series = prediction.series
+    prediction.require_identity("SEG")
+    places = [k for k, header in enumerate(series.slices()) if header is not None]
+    frames = np.asarray(prediction.mask.array, dtype=np.uint8).transpose(2, 1, 0)[places]
+    with foreign_header("SEG"):
+        source = _source(series, places)
         made = highdicom.seg.Segmentation(
             source_images=source,
-            pixel_array=segments,
+            pixel_array=frames,
             segmentation_type="BINARY",
-            segment_descriptions=[_segment(number, name) for number, name in enumerate(maker.classes, 1)],
-            series_instance_uid=maker.uid(series, "SEG series"),
+            segment_descriptions=[_segment(*one) for one in enumerate(prediction.classes, start=1)],
+            series_instance_uid=prediction.uid("SEG series"),
             series_number=SERIES_NUMBER["SEG"],
-            sop_instance_uid=maker.uid(series, "SEG"),
+            sop_instance_uid=prediction.uid("SEG"),
             instance_number=1,
             manufacturer=MANUFACTURER,
             manufacturer_model_name=MANUFACTURER,
             software_versions=__version__,
-            device_serial_number=maker.serial_number,
+            device_serial_number=prediction.serial_number,
             content_label="SEGMENTATION",
-            series_description=f"{MANUFACTURER}: {', '.join(maker.classes)}"[:64],
-            omit_empty_frames=bool(segments.any()),  # it refuses to omit every frame
+            series_description=prediction.description,
+            omit_empty_frames=bool(frames.any()),  # it refuses to omit every frame
         )
         _name_frames(made, series.headers)
         made.SpecificCharacterSet = CHARACTER_SET
@@ -83,7 +82,7 @@ def _segment(number: int, name: str) -> Any:
 
     return SegmentDescription(
         segment_number=number,
-        segment_label=name[:64],
+        segment_label=name,
         segmented_property_category=codes.SCT.Tissue,
         segmented_property_type=codes.SCT.Tissue,
         algorithm_type="AUTOMATIC",
@@ -93,31 +92,68 @@ def _segment(number: int, name: str) -> Any:
     )
 
 
-def _source(series: Series) -> list[Any]:
-    """Return the images without their pixels, in the order of the slices; frames of one file as one."""
+def _source(series: Series, places: Sequence[int]) -> list[Any]:
+    """Return the images without their pixels, in the order of the slices; frames of one file as one.
+
+    Where they lie is what the grid says: a header's own spacing or thickness may deny its positions.
+    """
     if any(header.tile is not None for header in series.headers):
         message = "The SEG can't be written: the slices are tiles of a mosaic, which no SEG can refer to."
         raise ObjectError(message)
     files = list(dict.fromkeys(header.file for header in series.headers))
-    if len(files) == len(series.headers):
-        return [source_image(header.path) for header in series.headers]
+    first = source_image(series.headers[0].path)
+    if _MANY_FRAMES not in first:
+        images = [first, *(source_image(header.path) for header in series.headers[1:])]
+        for image, k in zip(images, places, strict=True):
+            _set(image, _position(series.grid, k) | _orientation(series.grid) | _measures(series.grid))
+        return images
     if len(files) > 1:
-        message = "The SEG can't be written: its image lies in several files of many frames."
+        message = "The SEG can't be written: its image lies in several files of frames."
         raise ObjectError(message)
-    return [_of_frames(source_image(series.headers[0].path), series)]
+    return [_of_frames(first, series, places)]
 
 
-def _of_frames(source: Any, series: Series) -> Any:
-    """Leave a file the frames of the series, with spacing and direction where highdicom looks for them."""
-    groups = [source.PerFrameFunctionalGroupsSequence[header.frame] for header in series.headers]
+def _of_frames(source: Any, series: Series, places: Sequence[int]) -> Any:
+    """Leave a file the frames of the series; spacing and direction stand where highdicom looks for them."""
+    groups = [source[_MANY_FRAMES][header.frame] for header in series.headers]
+    for group, k in zip(groups, places, strict=True):
+        group.PlanePositionSequence = [item(**_position(series.grid, k))]
+        for keyword in ("PixelMeasuresSequence", "PlaneOrientationSequence"):
+            if keyword in group:
+                del group[keyword]
     source.PerFrameFunctionalGroupsSequence, source.NumberOfFrames = groups, len(groups)
     if "SharedFunctionalGroupsSequence" not in source:
-        source.SharedFunctionalGroupsSequence = [Dataset()]
+        source.SharedFunctionalGroupsSequence = [item()]
     shared = source.SharedFunctionalGroupsSequence[0]
-    for keyword in ("PixelMeasuresSequence", "PlaneOrientationSequence"):
-        if keyword not in shared:
-            shared[keyword] = groups[0][keyword]
+    shared.PixelMeasuresSequence = [item(**_measures(series.grid))]
+    shared.PlaneOrientationSequence = [item(**_orientation(series.grid))]
     return source
+
+
+def _set(image: Any, values: dict[str, Any]) -> None:
+    for keyword, value in values.items():
+        setattr(image, keyword, value)
+
+
+def _position(grid: Grid, k: int) -> dict[str, Any]:
+    return {"ImagePositionPatient": _decimals(grid.to_world([0, 0, k]))}
+
+
+def _orientation(grid: Grid) -> dict[str, Any]:
+    directions = grid.affine[:3, :2] / np.array(grid.spacing_mm[:2])
+    return {"ImageOrientationPatient": _decimals(directions.T.ravel())}
+
+
+def _measures(grid: Grid) -> dict[str, Any]:
+    column_mm, row_mm, slice_mm = grid.spacing_mm
+    # The first is the distance between rows, so along j: PS3.3 10.7.1.3.
+    measures = {"PixelSpacing": _decimals([row_mm, column_mm])}
+    (thickness,) = _decimals([slice_mm])
+    return {**measures, "SliceThickness": thickness, "SpacingBetweenSlices": thickness}
+
+
+def _decimals(numbers: Any) -> list[Any]:
+    return [DS(float(number), auto_format=True) for number in numbers]
 
 
 def _name_frames(made: Any, headers: Sequence[Header]) -> None:

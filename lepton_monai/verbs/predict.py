@@ -10,19 +10,22 @@ from typing import Any
 from lepton_monai import __version__
 from lepton_monai.cases.case import Case, load_image
 from lepton_monai.cases.collect import ImageChoice
-from lepton_monai.core.errors import ConfigError, InputError, LockedError
+from lepton_monai.core.errors import ConfigError, InputError, LockedError, OutputFolderError
 from lepton_monai.core.files import claim_folder, locked, write_json
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
 from lepton_monai.core.volume import Volume
 from lepton_monai.core.wording import nearest
+from lepton_monai.dicom import Series
 from lepton_monai.evaluation.overlap import volume_ml
-from lepton_monai.exports.dicom_object import Maker
-from lepton_monai.exports.formats import FILES, write_formats
+from lepton_monai.exports.dicom_object import LONGEST_NAME, Prediction, names_that_do_not_fit
+from lepton_monai.exports.formats import FILES, NIFTI, write_objects
+from lepton_monai.exports.nifti import write_mask
 from lepton_monai.exports.overlay import write_overlay
 from lepton_monai.inference.model import Model, load_model
 from lepton_monai.labels.labelset import Mask
+from lepton_monai.plans.plan import Plan
 from lepton_monai.plans.run import open_runs, write_key
 from lepton_monai.training.devices import choose_device
 from lepton_monai.verbs.candidates import nifti_candidates, require_no_series, series_candidates
@@ -41,7 +44,9 @@ class PredictReport:
     passed_over
         Series that don't fit the model, with the reason.
     findings
-        About files and refused series, and what of a case could not be written.
+        About files and refused series.
+    unwritten
+        Formats that the image of a case doesn't bear, with the reason.
     """
 
     out: Path
@@ -49,6 +54,7 @@ class PredictReport:
     failed: tuple[tuple[str, Finding], ...]
     passed_over: tuple[tuple[str, Finding], ...]
     findings: tuple[tuple[str, Finding], ...]
+    unwritten: tuple[tuple[str, Finding], ...]
 
 
 def predict(
@@ -89,13 +95,15 @@ def predict(
         A format that there isn't, or that the model's images don't bear.
     InputError
         Nothing in the folder fits the model: each reason is in the message.
+    OutputFolderError
+        `out` holds something else, or the predictions of another model.
     """
     runs = open_runs(run_folder)
     where = choose_device(device)
     plan = runs[0].plan()
     names = pseudonyms or load_pseudonyms()
     image = plan.image
-    _require_formats(formats, image.file_format)
+    _require_formats(formats, plan)
     if image.file_format == "nifti":
         require_no_series(series_uid, "nifti")
         candidates = nifti_candidates(folder, names)
@@ -105,6 +113,7 @@ def predict(
     candidates.require_some(folder)
     claim_folder(out, "predict")
     model = load_model(runs, where)
+    _require_same_model(out, model)
     failed: list[tuple[str, Finding]] = []
     unwritten: list[tuple[str, Finding]] = []
     for case in progress.track(candidates.cases, "predicting", len(candidates.cases)):
@@ -112,9 +121,8 @@ def predict(
         target.mkdir(exist_ok=True)
         try:
             with locked(target):
-                if not _is_whole(target, formats):
-                    found = _predict_case(model, case, target, formats)
-                    unwritten += [(case.pseudonym, finding) for finding in found]
+                found = _predict_case(model, case, target, formats)
+                unwritten += [(case.pseudonym, finding) for finding in found]
         except LockedError:
             progress.say(f"{case.pseudonym} is being predicted by another process")
         except InputError as error:
@@ -124,48 +132,82 @@ def predict(
     write_json(out / "predictions.json", {"schema_version": 1, "predictions": records})
     write_key(out, candidates.cases)
     _write_manifest(out, model, len(records), len(failed))
-    findings = (*candidates.findings, *unwritten)
-    return PredictReport(out, tuple(records), tuple(failed), candidates.passed_over, findings)
+    return PredictReport(
+        out,
+        tuple(records),
+        tuple(failed),
+        candidates.passed_over,
+        candidates.findings,
+        tuple(unwritten),
+    )
 
 
-def _require_formats(formats: Sequence[str], file_format: str) -> None:
+def _require_formats(formats: Sequence[str], plan: Plan) -> None:
+    """Refuse what can't be written of any case, before the first one is predicted."""
+    there = ", ".join(FILES)
+    if not formats:
+        message = f"Name at least one format of the masks: {there}."
+        raise ConfigError(message)
     for name in formats:
         if name not in FILES:
             near = nearest(name, FILES)
-            message = (
-                f"`{name}` is no format of a mask; the nearest is `{near}`; there are {', '.join(FILES)}."
-            )
-            raise ConfigError(message)
-        if name != "nifti" and file_format == "nifti":
-            message = (
-                f"The format {name} takes patient and place from DICOM images; this model is for NIfTI."
-            )
+            message = f"`{name}` is no format of a mask; the nearest is `{near}`; there are {there}."
             raise ConfigError(message)
     if "sr" in formats and "seg" not in formats:
         message = "The format sr refers to the segments of a SEG: name seg too."
         raise ConfigError(message)
-    if not formats:
-        message = f"Name at least one format of the masks: {', '.join(FILES)}."
+    objects = [name for name in formats if name != NIFTI]
+    if objects and plan.image.file_format == "nifti":
+        message = f"The format {objects[0]} refers to DICOM images, and this model is for NIfTI."
+        raise ConfigError(message)
+    bad = names_that_do_not_fit(plan.classes)
+    if objects and bad:
+        message = (
+            f"No DICOM object can hold the class name {bad[0]!r}: at most {LONGEST_NAME} characters, no "
+            "backslash. Ask for --formats nifti alone, or give the class another name in the config."
+        )
         raise ConfigError(message)
 
 
-def _is_whole(target: Path, formats: Sequence[str]) -> bool:
-    """Tell whether a case was predicted before, in these formats or more."""
-    record = target / "mask.json"
-    if not record.exists():
-        return False
-    return set(formats) <= set(json.loads(record.read_text(encoding="utf-8")).get("formats", ["nifti"]))
+def _require_same_model(out: Path, model: Model) -> None:
+    """Refuse a folder with the masks of another model: what is missing would be made by this one."""
+    manifest = out / "manifest.json"
+    if not manifest.exists():
+        return
+    before = json.loads(manifest.read_text(encoding="utf-8")).get("model_sha256")
+    if before != model.digest:
+        message = f"{out} holds predictions of another model: name another --out."
+        raise OutputFolderError(message)
 
 
 def _predict_case(model: Model, case: Case, target: Path, formats: Sequence[str]) -> list[Finding]:
-    """Write mask and picture, then the record: a folder with one is whole. Return what wasn't written."""
+    """Do what is missing of a case; return what its image doesn't bear.
+
+    The record is written last: a folder with one holds what the record names.
+    """
+    record_path = target / "mask.json"
+    before: dict[str, Any] = {}
+    if record_path.exists():
+        before = json.loads(record_path.read_text(encoding="utf-8"))
+    there: dict[str, str] = before.get("formats", {NIFTI: FILES[NIFTI]} if before else {})
+    missing = [name for name in formats if name not in there]
+    if not missing:
+        return []
     volume = load_image(case)
     mask = model.predict(volume)
-    maker = Maker(model.digest, model.plan.classes)
-    files, findings = write_formats(mask, case.image, maker, target, formats)
-    write_overlay(volume, mask, target / "overlay.png")
-    record = _record(model, case, volume, mask, findings)
-    write_json(target / "mask.json", record | {"formats": list(formats), "files": [*files, "overlay.png"]})
+    written, findings = [], list[Finding]()
+    if NIFTI in missing:
+        write_mask(mask, target / FILES[NIFTI])
+        written = [NIFTI]
+    if isinstance(case.image, Series):
+        prediction = Prediction(mask, case.image, model.plan.classes, model.digest)
+        objects, findings = write_objects(prediction, target, missing)
+        written += objects
+    if not before:
+        write_overlay(volume, mask, target / "overlay.png")
+    there = {name: FILES[name] for name in FILES if name in {*there, *written}}
+    content = _record(model, case, volume, mask, findings)
+    write_json(record_path, content | {"formats": there, "files": [*there.values(), "overlay.png"]})
     return findings
 
 

@@ -1,4 +1,4 @@
-"""Every series that we read, in every format: the mask comes back, or the object is refused by name."""
+"""Every series that we read, as every object: the mask comes back, or the object is refused by name."""
 
 from pathlib import Path
 
@@ -8,28 +8,19 @@ from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.dataset import Dataset
 
-from lepton_monai.dicom import Series, scan
-from lepton_monai.exports.formats import FILES, write_formats
-from lepton_monai.labels.files import read_nifti_labels
-from lepton_monai.labels.labelset import Mask, Regions
+from lepton_monai.dicom import scan
+from lepton_monai.exports.formats import FILES, write_objects
+from lepton_monai.labels.labelset import Regions
 from lepton_monai.labels.rtstruct import rasterise, read_structures
 from lepton_monai.labels.seg import read_segments
 from tests.dicom.catalogue import CATALOGUE
-from tests.exports.test_rtstruct import MAKER, two_classes
+from tests.exports.test_rtstruct import prediction_of, two_classes
 from tests.phantoms import tiny_ct
+
+OBJECTS = ["seg", "rtstruct", "sr"]
 
 REFUSED = {"mosaic": ["tiles of a mosaic", "refers to the SEG"]}
 """By the row of the catalogue, what SEG and SR are refused for."""
-
-MASKS = ("nifti", "seg", "rtstruct")
-
-
-def _read(path: Path, name: str, series: Series) -> Regions:
-    if name == "seg":
-        return read_segments(path, series.grid)
-    if name == "rtstruct":
-        return rasterise(read_structures(path), series.grid)
-    return read_nifti_labels(path, series.grid)
 
 
 def _require(drawn: Regions, classes: NDArray[np.uint8]) -> None:
@@ -38,20 +29,21 @@ def _require(drawn: Regions, classes: NDArray[np.uint8]) -> None:
 
 
 @pytest.mark.parametrize("name", CATALOGUE)
-def test_a_mask_of_it_comes_back_from_every_format(tmp_path: Path, name: str) -> None:
+def test_a_mask_of_it_comes_back_and_no_part_takes_the_uid_of_another(tmp_path: Path, name: str) -> None:
     CATALOGUE[name].write(tmp_path / "series")
+    reasons = REFUSED.get(CATALOGUE[name].row, [])
+    uids: list[str] = []
     for at, series in enumerate(scan([tmp_path / "series"]).series):
-        classes = two_classes(series.grid.shape)
-        files, findings = write_formats(
-            Mask(classes, series.grid), series, MAKER, tmp_path / str(at), list(FILES)
-        )
-        reasons = REFUSED.get(CATALOGUE[name].row, [])
-        assert len(files) == len(FILES) - len(reasons)
+        classes, folder = two_classes(series.grid.shape), tmp_path / str(at)
+        written, findings = write_objects(prediction_of(series), folder, OBJECTS)
+        assert len(written) == len(OBJECTS) - len(reasons)
         for reason, finding in zip(reasons, findings, strict=True):
             assert reason in finding.message
-        for kind in MASKS:
-            if FILES[kind] in files:
-                _require(_read(tmp_path / str(at) / FILES[kind], kind, series), classes)
+        _require(rasterise(read_structures(folder / FILES["rtstruct"]), series.grid), classes)
+        if "seg" in written:
+            _require(read_segments(folder / FILES["seg"], series.grid), classes)
+        uids += [str(dcmread(folder / FILES[one]).SOPInstanceUID) for one in written]
+    assert len(set(uids)) == len(uids)
 
 
 @pytest.mark.parametrize("character_set", ["", "ISO_IR 100", "ISO 2022 IR 87", "ISO_IR 192"])
@@ -66,9 +58,8 @@ def test_names_keep_their_letters_in_every_object(tmp_path: Path, character_set:
 
     tiny_ct(tmp_path / "ct", per_slice=named)
     (series,) = scan([tmp_path / "ct"]).series
-    mask = Mask(two_classes(series.grid.shape), series.grid)
-    files, _ = write_formats(mask, series, MAKER, tmp_path, list(FILES))
-    for file in files[1:]:
-        dataset = dcmread(tmp_path / file)
+    written, _ = write_objects(prediction_of(series), tmp_path, OBJECTS)
+    for name in written:
+        dataset = dcmread(tmp_path / FILES[name])
         assert str(dataset.PatientName) == patient
         assert dataset.SeriesDescription.endswith("Läsion, 2")

@@ -6,12 +6,12 @@ from pathlib import Path
 
 import pytest
 
-from lepton_monai.exports.formats import FILES, write_formats
-from lepton_monai.labels.labelset import Mask
+from lepton_monai.exports.formats import FILES, write_objects
 from tests.dicom.catalogue import CATALOGUE
-from tests.exports.test_rtstruct import MAKER, only_series, two_classes
+from tests.exports.test_rtstruct import only_series, prediction_of
 from tests.phantoms import tiny_ct, tiny_mr
 
+OBJECTS = ["seg", "rtstruct", "sr"]
 DCIODVFY = shutil.which("dciodvfy")
 
 pytestmark = pytest.mark.skipif(DCIODVFY is None, reason="dciodvfy isn't installed (Debian: dicom3tools)")
@@ -32,10 +32,5 @@ def test_no_object_has_an_error(tmp_path: Path, kind: str) -> None:
     else:
         CATALOGUE[kind].write(tmp_path / "image")
     series = only_series(tmp_path / "image")
-    mask = Mask(two_classes(series.grid.shape), series.grid)
-    files, _ = write_formats(mask, series, MAKER, tmp_path, list(FILES))
-    assert {file: _errors(tmp_path / file) for file in files if file.endswith(".dcm")} == {
-        FILES["seg"]: set(),
-        FILES["rtstruct"]: set(),
-        FILES["sr"]: set(),
-    }
+    written, _ = write_objects(prediction_of(series), tmp_path, OBJECTS)
+    assert {name: _errors(tmp_path / FILES[name]) for name in written} == {name: set() for name in OBJECTS}

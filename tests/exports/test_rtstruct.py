@@ -7,15 +7,17 @@ import pytest
 from numpy.typing import NDArray
 from pydicom import dcmread
 
-from lepton_monai.core.errors import ObjectError
+from lepton_monai.core.errors import GeometryError, ObjectError
+from lepton_monai.core.grid import Grid
 from lepton_monai.dicom import Series, scan
-from lepton_monai.exports.dicom_object import Maker
+from lepton_monai.dicom.identity import is_uid
+from lepton_monai.exports.dicom_object import Prediction
 from lepton_monai.exports.rtstruct import write_rtstruct
 from lepton_monai.labels.labelset import Mask
 from lepton_monai.labels.rtstruct import rasterise, read_structures
 from tests.phantoms import Phantom, orientations, rough_mask, tiny_ct
 
-MAKER = Maker("ab" * 32, ("tumour", "Läsion, 2"))
+CLASSES = ("tumour", "Läsion, 2")
 
 
 def two_classes(shape: tuple[int, int, int]) -> NDArray[np.uint8]:
@@ -31,10 +33,15 @@ def only_series(folder: Path) -> Series:
     return series
 
 
+def prediction_of(series: Series, classes: NDArray[np.uint8] | None = None) -> Prediction:
+    """Return the prediction of a model for a series: both classes, or what is given."""
+    mask = Mask(two_classes(series.grid.shape) if classes is None else classes, series.grid)
+    return Prediction(mask, series, CLASSES, "ab" * 32)
+
+
 def _written(image: Phantom, folder: Path, classes: NDArray[np.uint8] | None = None) -> tuple[Path, Series]:
     series = only_series(image.paths[0].parent)
-    mask = Mask(two_classes(series.grid.shape) if classes is None else classes, series.grid)
-    write_rtstruct(mask, series, MAKER, folder / "rtstruct.dcm")
+    write_rtstruct(prediction_of(series, classes), folder / "rtstruct.dcm")
     return folder / "rtstruct.dcm", series
 
 
@@ -53,7 +60,7 @@ def test_an_oblique_one_too(tmp_path: Path) -> None:
 
 def _require_mask(path: Path, series: Series, classes: NDArray[np.uint8]) -> None:
     drawn = rasterise(read_structures(path), series.grid)
-    assert [region.names for region in drawn.regions] == [(name,) for name in MAKER.classes]
+    assert [region.names for region in drawn.regions] == [(name,) for name in CLASSES]
     for number, region in enumerate(drawn.regions, start=1):
         np.testing.assert_array_equal(region.mask, classes == number)
     # Each contour holds its holes by itself, for readers that don't combine contours.
@@ -89,12 +96,39 @@ def test_patient_and_study_are_those_of_the_image(tmp_path: Path) -> None:
     assert dataset.ApprovalStatus == "UNAPPROVED"
 
 
-def test_the_same_model_gives_the_same_uid_and_another_one_its_own(tmp_path: Path) -> None:
-    image = tiny_ct(tmp_path / "ct")
-    first, series = _written(image, tmp_path / "a")
-    again, _ = _written(image, tmp_path / "b")
-    assert dcmread(first).SOPInstanceUID == dcmread(again).SOPInstanceUID
-    assert Maker("cd" * 32, MAKER.classes).uid(series, "RTSTRUCT") != dcmread(first).SOPInstanceUID
+def test_the_same_prediction_has_the_same_uid_and_any_other_its_own(tmp_path: Path) -> None:
+    series = only_series(tiny_ct(tmp_path / "ct").paths[0].parent)
+    other = two_classes(series.grid.shape)
+    other[0, 0, 0] = 1 - other[0, 0, 0]
+    first, again, changed = prediction_of(series), prediction_of(series), prediction_of(series, other)
+    by_another = Prediction(first.mask, series, CLASSES, "cd" * 32)
+    uids = [one.uid("SEG") for one in (first, again, changed, by_another)]
+    assert uids[0] == uids[1]
+    assert len({*uids, first.uid("RTSTRUCT")}) == 4
+    assert all(is_uid(one) for one in uids)
+
+
+def test_a_long_contour_stays_what_it_is(tmp_path: Path) -> None:
+    """An explicit DS ends at 64 KB: pydicom would write more as UN without a word."""
+    stored = np.broadcast_to(np.arange(3, dtype=np.int16), (130, 130, 3))
+    series = only_series(tiny_ct(tmp_path / "ct", stored=stored).paths[0].parent)
+    classes = np.zeros(series.grid.shape, np.uint8)
+    classes[1:-1, 1:-1, 1] = 1
+    classes[2:-2:3, 2:-2:3, 1] = 0  # holes, which one contour holds
+    write_rtstruct(prediction_of(series, classes), tmp_path / "rtstruct.dcm")
+    (contour,) = dcmread(tmp_path / "rtstruct.dcm").ROIContourSequence[0].ContourSequence
+    assert contour.NumberOfContourPoints > 10_000
+    assert contour["ContourData"].VR == "DS"
+    _require_mask(tmp_path / "rtstruct.dcm", series, classes)
+
+
+def test_a_mask_on_another_grid_is_refused(tmp_path: Path) -> None:
+    series = only_series(tiny_ct(tmp_path / "ct").paths[0].parent)
+    moved = series.grid.affine.copy()
+    moved[0, 3] += 1.0
+    mask = Mask(two_classes(series.grid.shape), Grid(series.grid.shape, moved))
+    with pytest.raises(GeometryError):
+        Prediction(mask, series, CLASSES, "ab" * 32)
 
 
 def test_a_class_without_a_voxel_is_an_roi_without_contours(tmp_path: Path) -> None:
@@ -104,11 +138,15 @@ def test_a_class_without_a_voxel_is_an_roi_without_contours(tmp_path: Path) -> N
     _require_mask(path, series, np.zeros(image.shape, np.uint8))
 
 
-def test_an_image_without_a_frame_of_reference_is_refused_by_name(tmp_path: Path) -> None:
-    def without(_: int, dataset: object) -> None:
-        del dataset.FrameOfReferenceUID  # type: ignore[attr-defined] # pydicom's data set
-
-    image = tiny_ct(tmp_path / "ct", per_slice=without)
-    with pytest.raises(ObjectError, match="no frame of reference"):
+@pytest.mark.parametrize("keyword", ["FrameOfReferenceUID", "StudyInstanceUID"])
+def test_an_image_without_what_it_is_found_by_is_refused_by_name(tmp_path: Path, keyword: str) -> None:
+    image = tiny_ct(tmp_path / "ct", per_slice=lambda _, dataset: delattr(dataset, keyword))
+    with pytest.raises(ObjectError, match=f"{keyword} of its image is absent or no UID"):
         _written(image, tmp_path)
     assert not (tmp_path / "rtstruct.dcm").exists()
+
+
+def test_what_the_source_says_twice_is_copied_as_it_is(tmp_path: Path) -> None:
+    image = tiny_ct(tmp_path / "ct", per_slice=lambda _, dataset: setattr(dataset, "StudyID", "A\\B"))
+    path, _ = _written(image, tmp_path)
+    assert dcmread(path).StudyID == dcmread(image.paths[0]).StudyID

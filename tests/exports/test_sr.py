@@ -9,8 +9,7 @@ from pydicom.dataset import Dataset
 
 from lepton_monai.exports.seg import write_seg
 from lepton_monai.exports.sr import write_sr
-from lepton_monai.labels.labelset import Mask
-from tests.exports.test_rtstruct import MAKER, only_series, two_classes
+from tests.exports.test_rtstruct import CLASSES, only_series, prediction_of, two_classes
 from tests.phantoms import tiny_ct
 
 
@@ -18,9 +17,8 @@ from tests.phantoms import tiny_ct
 def both(tmp_path: Path) -> tuple[Dataset, Dataset]:
     tiny_ct(tmp_path / "ct")
     series = only_series(tmp_path / "ct")
-    mask = Mask(two_classes(series.grid.shape), series.grid)
-    write_seg(mask, series, MAKER, tmp_path / "seg.dcm")
-    write_sr(mask, series, MAKER, tmp_path / "sr.dcm")
+    write_seg(prediction_of(series), tmp_path / "seg.dcm")
+    write_sr(prediction_of(series), tmp_path / "sr.dcm")
     return dcmread(tmp_path / "sr.dcm"), dcmread(tmp_path / "seg.dcm")
 
 
@@ -41,12 +39,12 @@ def test_each_volume_is_that_of_its_voxels(both: tuple[Dataset, Dataset]) -> Non
     volumes = [float(item.MeasuredValueSequence[0].NumericValue) for item in _all(report, "Volume")]
     voxel_cm3 = 0.9 * 1.3 * 2.7 / 1000
     counts = np.array([(classes == 1).sum(), (classes == 2).sum()])
-    np.testing.assert_allclose(volumes, counts * voxel_cm3, atol=0.0005)
+    np.testing.assert_allclose(volumes, counts * voxel_cm3, rtol=1e-5)
     assert [
         item.MeasuredValueSequence[0].MeasurementUnitsCodeSequence[0].CodeValue
         for item in _all(report, "Volume")
     ] == ["cm3", "cm3"]
-    assert [item.TextValue for item in _all(report, "Tracking Identifier")] == list(MAKER.classes)
+    assert [item.TextValue for item in _all(report, "Tracking Identifier")] == list(CLASSES)
 
 
 def test_it_refers_to_the_segments_of_the_seg(both: tuple[Dataset, Dataset]) -> None:
@@ -68,3 +66,14 @@ def test_it_is_about_the_patient_of_its_image_and_not_verified(both: tuple[Datas
     for keyword in ("PatientName", "PatientID", "StudyInstanceUID"):
         assert report.get(keyword) == seg.get(keyword)
     assert report.VerificationFlag == "UNVERIFIED"
+
+
+def test_a_small_voxel_is_no_zero(tmp_path: Path) -> None:
+    tiny_ct(tmp_path / "ct", affine_lps=np.diag([0.1, 0.1, 0.1, 1.0]))
+    series = only_series(tmp_path / "ct")
+    classes = np.zeros(series.grid.shape, np.uint8)
+    classes[2, 2, 2] = 1
+    write_sr(prediction_of(series, classes), tmp_path / "sr.dcm")
+    volumes = _all(dcmread(tmp_path / "sr.dcm"), "Volume")
+    found = [float(item.MeasuredValueSequence[0].NumericValue) for item in volumes]
+    np.testing.assert_allclose(found, [1e-6, 0.0], rtol=1e-5)

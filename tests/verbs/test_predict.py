@@ -10,7 +10,8 @@ import pytest
 import SimpleITK as sitk
 from pydicom import dcmread
 
-from lepton_monai.core.errors import ConfigError, InputError, OutputFolderError
+from lepton_monai.cli.tables import require_all_done
+from lepton_monai.core.errors import ConfigError, InputError, OutputFolderError, PartlyDoneError
 from lepton_monai.core.pseudonyms import Pseudonyms
 from lepton_monai.dicom import scan
 from lepton_monai.evaluation.overlap import dice
@@ -105,27 +106,39 @@ def test_a_format_that_is_missing_is_made_up_for(run: Path, tmp_path: Path) -> N
     write_patient(tmp_path / "study", 20, label=False)
     options: dict[str, Any] = {"pseudonyms": NAMES, "device": "cpu"}
     predict(run, tmp_path / "study", tmp_path / "out", **options)
-    done = predict(run, tmp_path / "study", tmp_path / "out", formats=["nifti", "seg"], **options)
-    assert (done.out / done.records[0]["case"] / FILES["seg"]).exists()
-    made = (done.out / done.records[0]["case"] / FILES["seg"]).stat().st_mtime_ns
-    again = predict(run, tmp_path / "study", tmp_path / "out", formats=["seg"], **options)
-    assert (again.out / again.records[0]["case"] / FILES["seg"]).stat().st_mtime_ns == made
+    done = predict(run, tmp_path / "study", tmp_path / "out", formats=["seg"], **options)
+    folder = done.out / done.records[0]["case"]
+    assert done.records[0]["files"] == [FILES["nifti"], FILES["seg"], "overlay.png"]
+    made = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    again = predict(run, tmp_path / "study", tmp_path / "out", formats=["seg", "nifti"], **options)
+    assert again.records == done.records
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == made
 
 
-def test_what_an_image_does_not_bear_is_a_finding_and_the_rest_is_written(
-    run: Path, tmp_path: Path
-) -> None:
+def test_what_an_image_does_not_bear_is_told_at_every_start(run: Path, tmp_path: Path) -> None:
     write_patient(tmp_path / "study", 20, label=False)
     for path in (tmp_path / "study").rglob("*"):
         if path.is_file():
             dataset = dcmread(path)
             del dataset.FrameOfReferenceUID
             dataset.save_as(path)
-    done = predict(
-        run, tmp_path / "study", tmp_path / "out", formats=list(FILES), pseudonyms=NAMES, device="cpu"
-    )
-    assert [finding.code for _, finding in done.findings] == ["object_not_written"] * 3
-    assert done.records[0]["files"] == ["mask.nii.gz", "overlay.png"]
+    options: dict[str, Any] = {"formats": list(FILES), "pseudonyms": NAMES, "device": "cpu"}
+    for _ in range(2):
+        done = predict(run, tmp_path / "study", tmp_path / "out", **options)
+        assert [finding.code for _, finding in done.unwritten] == ["object_not_written"] * 3
+        assert done.records[0]["files"] == ["mask.nii.gz", "overlay.png"]
+        with pytest.raises(PartlyDoneError, match="Not every format could be written"):
+            require_all_done(done)
+
+
+def test_the_masks_of_another_model_are_not_mixed_with(run: Path, tmp_path: Path) -> None:
+    write_patient(tmp_path / "study", 20, label=False)
+    options: dict[str, Any] = {"pseudonyms": NAMES, "device": "cpu"}
+    out = predict(run, tmp_path / "study", tmp_path / "out", **options).out
+    manifest = json.loads((out / "manifest.json").read_text(encoding="utf-8"))
+    (out / "manifest.json").write_text(json.dumps(manifest | {"model_sha256": "0" * 64}), encoding="utf-8")
+    with pytest.raises(OutputFolderError, match="another model"):
+        predict(run, tmp_path / "study", out, **options)
 
 
 def test_a_report_without_its_segments_is_refused(run: Path, tmp_path: Path) -> None:
