@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lepton_monai.dicom.header import PixelLayout
+from lepton_monai.dicom.tags import RLE
 
 Problem = tuple[str, str] | None
 """Code and message of a finding."""
@@ -24,7 +25,8 @@ _Size = tuple[int, int, int]
 _FRAME_HEADERS = frozenset({*range(0xC0, 0xD0), 0xF7}) - {0xC4, 0xC8, 0xCC}
 """Markers of JPEG (SOF0 to SOF15) and JPEG-LS (SOF55): T.81 table B.1, T.87 annex C.2."""
 
-_NOTHING: NDArray[Any] = np.empty((0, 0), np.uint8)
+NOTHING: NDArray[Any] = np.empty((0, 0), np.uint8)
+"""The matrix of a frame that can't be decoded."""
 
 
 def _rle(frame: bytes, layout: PixelLayout) -> tuple[NDArray[Any], Problem]:
@@ -61,11 +63,11 @@ def _by(codec: Callable[[bytes], NDArray[Any]], stated_size: Callable[[bytes], _
     def decode(frame: bytes, layout: PixelLayout) -> tuple[NDArray[Any], Problem]:
         # Some decoders would fill up with grey. One byte of padding may follow, of any value.
         if b"\xff\xd9" not in frame.rstrip(b"\0")[-3:]:
-            return _NOTHING, ("truncated_pixel_data", "The compressed image has no end.")
+            return NOTHING, ("truncated_pixel_data", "The compressed image has no end.")
         size, expected = stated_size(frame), (layout.rows, layout.columns, layout.samples_per_pixel)
         if size != expected:
             message = f"The compressed image is {size}, the header says {expected}."
-            return _NOTHING, ("undecodable_pixel_data", message)
+            return NOTHING, ("undecodable_pixel_data", message)
         return np.asarray(codec(frame)), None
 
     return decode
@@ -100,7 +102,7 @@ def _jpeg_2000_size(frame: bytes) -> _Size:
 
 
 DECODERS: dict[str, Decoder] = {
-    "1.2.840.10008.1.2.5": _rle,
+    RLE: _rle,
     "1.2.840.10008.1.2.4.50": _by(imagecodecs.jpeg8_decode, _jpeg_size),
     "1.2.840.10008.1.2.4.51": _by(imagecodecs.jpeg_decode, _jpeg_size),
     "1.2.840.10008.1.2.4.57": _by(imagecodecs.ljpeg_decode, _jpeg_size),

@@ -12,6 +12,7 @@ from lepton_monai.core.errors import SeriesRefused
 from lepton_monai.core.findings import Finding
 from lepton_monai.dicom.codecs import DECODERS
 from lepton_monai.dicom.container import within
+from lepton_monai.dicom.decoding import decode
 from lepton_monai.dicom.file import PixelElement
 from lepton_monai.dicom.fragments import Fragments, frame_fragments
 from lepton_monai.dicom.header import Header, PixelLayout
@@ -117,7 +118,7 @@ class PixelReader:
         header
             Of the slice.
         into
-            Where the bytes of a native frame may go without a detour: ``(rows, columns)`` in C order,
+            Where the values of a frame may go without a detour: ``(rows, columns)`` in C order,
             of the unsigned type that has `bits_allocated`.
 
         Returns
@@ -169,7 +170,7 @@ class PixelReader:
         self._open(header.file)
         if syntax in NATIVE:
             return self._native(header, frame, into)
-        return self._decoded(header, frame)
+        return self._decoded(header, frame, into)
 
     def _native(self, header: Header, frame: int, into: NDArray[Any] | None) -> NDArray[Any]:
         layout, element = header.layout, header.pixels
@@ -189,7 +190,7 @@ class PixelReader:
             raise _refused(header, "truncated_pixel_data", message)
         return matrix
 
-    def _decoded(self, header: Header, frame: int) -> NDArray[Any]:
+    def _decoded(self, header: Header, frame: int, into: NDArray[Any] | None) -> NDArray[Any]:
         element = header.pixels
         if element is None:
             raise ValueError
@@ -198,7 +199,7 @@ class PixelReader:
         if self._fragments is None:
             raise _refused(header, "truncated_pixel_data", "The compressed pixel data are cut.")
         parts = [os.pread(self._descriptor, length, offset) for offset, length in self._fragments[frame]]
-        matrix, problem = DECODERS[header.layout.transfer_syntax_uid](b"".join(parts), header.layout)
+        matrix, problem = decode(b"".join(parts), header.layout, None if header.tile else into)
         if problem:
             raise _refused(header, *problem)
         return matrix
