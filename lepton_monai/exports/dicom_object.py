@@ -12,7 +12,6 @@ import numpy as np
 from pydicom.dataset import Dataset
 from pydicom.uid import UID, generate_uid
 
-from lepton_monai import __version__
 from lepton_monai.core.errors import LeptonError, ObjectError
 from lepton_monai.dicom import Series
 from lepton_monai.dicom.dataset import foreign_file, read_whole
@@ -58,6 +57,8 @@ class Prediction:
         By id from 1.
     model_sha256
         Of the model's weights.
+    version
+        Of this software.
 
     Raises
     ------
@@ -69,6 +70,7 @@ class Prediction:
     series: Series
     classes: tuple[str, ...]
     model_sha256: str
+    version: str
 
     def __post_init__(self) -> None:
         self.mask.grid.require_same(self.series.grid, "mask and series")
@@ -85,7 +87,7 @@ class Prediction:
 
     def uid(self, what: str) -> UID:
         """Return the UID of something made of it: of the same mask, slices and model the same one again."""
-        return generate_uid(entropy_srcs=[self._digest, self.model_sha256, __version__, what])
+        return generate_uid(entropy_srcs=[self._digest, self.model_sha256, self.version, what])
 
     @cached_property
     def _digest(self) -> str:

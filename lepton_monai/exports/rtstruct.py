@@ -10,7 +10,6 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage
 
-from lepton_monai import __version__
 from lepton_monai.core.files import replacing
 from lepton_monai.dicom.dataset import read_head
 from lepton_monai.dicom.header import Header
@@ -58,7 +57,9 @@ def write_rtstruct(prediction: Prediction, path: Path) -> None:
     _add_equipment(dataset, prediction)
     dataset.ReferencedFrameOfReferenceSequence = Items([_referenced(prediction)])
     rois = list(enumerate(prediction.classes, start=1))
-    dataset.StructureSetROISequence = Items([_roi(number, name, dataset) for number, name in rois])
+    dataset.StructureSetROISequence = Items(
+        [_roi(number, name, dataset, prediction.version) for number, name in rois]
+    )
     dataset.ROIContourSequence = Items([_contours(number, prediction) for number, _ in rois])
     dataset.RTROIObservationsSequence = Items([_observation(number) for number, _ in rois])
     dataset.ApprovalStatus = "UNAPPROVED"
@@ -94,7 +95,7 @@ def _add_equipment(dataset: FileDataset, prediction: Prediction) -> None:
     dataset.SeriesDescription = prediction.description
     dataset.OperatorsName = ""
     dataset.Manufacturer = dataset.ManufacturerModelName = MANUFACTURER
-    dataset.SoftwareVersions, dataset.DeviceSerialNumber = __version__, prediction.serial_number
+    dataset.SoftwareVersions, dataset.DeviceSerialNumber = prediction.version, prediction.serial_number
     dataset.StructureSetLabel = MANUFACTURER
     dataset.StructureSetDate = dataset.InstanceCreationDate = now.strftime("%Y%m%d")
     dataset.StructureSetTime = dataset.InstanceCreationTime = now.strftime("%H%M%S")
@@ -117,13 +118,13 @@ def _referenced(prediction: Prediction) -> Dataset:
     )
 
 
-def _roi(number: int, name: str, dataset: Dataset) -> Dataset:
+def _roi(number: int, name: str, dataset: Dataset, version: str) -> Dataset:
     return item(
         ROINumber=number,
         ReferencedFrameOfReferenceUID=dataset.FrameOfReferenceUID,
         ROIName=name,
         ROIGenerationAlgorithm="AUTOMATIC",
-        ROIGenerationDescription=f"{MANUFACTURER} {__version__}",
+        ROIGenerationDescription=f"{MANUFACTURER} {version}",
     )
 
 

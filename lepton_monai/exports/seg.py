@@ -7,7 +7,6 @@ from typing import Any
 import numpy as np
 from pydicom.valuerep import DS
 
-from lepton_monai import __version__
 from lepton_monai.core.errors import ObjectError
 from lepton_monai.core.files import replacing
 from lepton_monai.core.grid import Grid
@@ -55,14 +54,16 @@ def write_seg(prediction: Prediction, path: Path) -> None:
             source_images=source,
             pixel_array=frames,
             segmentation_type="BINARY",
-            segment_descriptions=[_segment(*one) for one in enumerate(prediction.classes, start=1)],
+            segment_descriptions=[
+                _segment(*one, prediction.version) for one in enumerate(prediction.classes, start=1)
+            ],
             series_instance_uid=prediction.uid("SEG series"),
             series_number=SERIES_NUMBER["SEG"],
             sop_instance_uid=prediction.uid("SEG"),
             instance_number=1,
             manufacturer=MANUFACTURER,
             manufacturer_model_name=MANUFACTURER,
-            software_versions=__version__,
+            software_versions=prediction.version,
             device_serial_number=prediction.serial_number,
             content_label="SEGMENTATION",
             series_description=prediction.description,
@@ -74,7 +75,7 @@ def write_seg(prediction: Prediction, path: Path) -> None:
             made.save_as(temporary, enforce_file_format=True)
 
 
-def _segment(number: int, name: str) -> Any:
+def _segment(number: int, name: str, version: str) -> Any:
     """Describe a class: of what kind it is nobody has said, so it is tissue, as 3D Slicer has it."""
     from highdicom import AlgorithmIdentificationSequence
     from highdicom.seg import SegmentDescription
@@ -87,7 +88,7 @@ def _segment(number: int, name: str) -> Any:
         segmented_property_type=codes.SCT.Tissue,
         algorithm_type="AUTOMATIC",
         algorithm_identification=AlgorithmIdentificationSequence(
-            name=MANUFACTURER, family=codes.DCM.ArtificialIntelligence, version=__version__
+            name=MANUFACTURER, family=codes.DCM.ArtificialIntelligence, version=version
         ),
     )
 

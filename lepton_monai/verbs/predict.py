@@ -200,7 +200,7 @@ def _predict_case(model: Model, case: Case, target: Path, formats: Sequence[str]
         write_mask(mask, target / FILES[NIFTI])
         written = [NIFTI]
     if isinstance(case.image, Series):
-        prediction = Prediction(mask, case.image, model.plan.classes, model.digest)
+        prediction = Prediction(mask, case.image, model.plan.classes, model.digest, __version__)
         objects, findings = write_objects(prediction, target, missing)
         written += objects
     if not before:

@@ -36,7 +36,7 @@ def only_series(folder: Path) -> Series:
 def prediction_of(series: Series, classes: NDArray[np.uint8] | None = None) -> Prediction:
     """Return the prediction of a model for a series: both classes, or what is given."""
     mask = Mask(two_classes(series.grid.shape) if classes is None else classes, series.grid)
-    return Prediction(mask, series, CLASSES, "ab" * 32)
+    return Prediction(mask, series, CLASSES, "ab" * 32, "1.2.3")
 
 
 def _written(image: Phantom, folder: Path, classes: NDArray[np.uint8] | None = None) -> tuple[Path, Series]:
@@ -101,7 +101,7 @@ def test_the_same_prediction_has_the_same_uid_and_any_other_its_own(tmp_path: Pa
     other = two_classes(series.grid.shape)
     other[0, 0, 0] = 1 - other[0, 0, 0]
     first, again, changed = prediction_of(series), prediction_of(series), prediction_of(series, other)
-    by_another = Prediction(first.mask, series, CLASSES, "cd" * 32)
+    by_another = Prediction(first.mask, series, CLASSES, "cd" * 32, "1.2.3")
     uids = [one.uid("SEG") for one in (first, again, changed, by_another)]
     assert uids[0] == uids[1]
     assert len({*uids, first.uid("RTSTRUCT")}) == 4
@@ -128,7 +128,7 @@ def test_a_mask_on_another_grid_is_refused(tmp_path: Path) -> None:
     moved[0, 3] += 1.0
     mask = Mask(two_classes(series.grid.shape), Grid(series.grid.shape, moved))
     with pytest.raises(GeometryError):
-        Prediction(mask, series, CLASSES, "ab" * 32)
+        Prediction(mask, series, CLASSES, "ab" * 32, "1.2.3")
 
 
 def test_a_class_without_a_voxel_is_an_roi_without_contours(tmp_path: Path) -> None:
