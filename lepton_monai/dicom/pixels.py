@@ -16,10 +16,13 @@ from lepton_monai.dicom.decoding import decode
 from lepton_monai.dicom.file import PixelElement
 from lepton_monai.dicom.fragments import Fragments, frame_fragments
 from lepton_monai.dicom.header import Header, PixelLayout
-from lepton_monai.dicom.tags import DEFLATED, EXPLICIT_BIG, NATIVE
+from lepton_monai.dicom.tags import DEFLATED, EXPLICIT_BIG, NATIVE, RLE
 
 UNSIGNED, SIGNED = ({size: np.dtype(f"<{kind}{size}") for size in (1, 2, 4, 8)} for kind in "ui")
 """Types by the bytes of a value: numpy takes longer to parse their names than to open a slice."""
+
+WHOLE_CELLS = NATIVE | {RLE}
+"""Syntaxes that hold all bits allocated, and so what an overlay has left in those that aren't stored."""
 
 MOST_PIXELS = 1 << 26
 """Of a compressed frame: 8192 x 8192. A few bytes can claim any size; native pixels must be there."""
@@ -152,7 +155,13 @@ class PixelReader:
         if header.tile is not None:
             row, column = header.tile
             raw = raw[row : row + header.placement.rows, column : column + header.placement.columns]
-        return meaningful_bits(raw, layout)
+        stored, has_other_bits = meaningful_bits(raw, layout)
+        if has_other_bits and layout.transfer_syntax_uid not in WHOLE_CELLS:
+            message = (
+                f"The compressed image has values of more bits than the header says: {layout.bits_stored}."
+            )
+            raise _refused(header, "undecodable_pixel_data", message)
+        return stored, has_other_bits
 
     def _raw(self, header: Header, into: NDArray[Any] | None) -> NDArray[Any]:
         """Return the matrix that holds a slice; the tiles of a mosaic share one."""

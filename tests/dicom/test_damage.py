@@ -8,6 +8,7 @@ from typing import Any
 import imagecodecs
 import numpy as np
 import pytest
+from pydicom import dcmread
 
 from lepton_monai.core.errors import SeriesRefused
 from lepton_monai.core.findings import Finding
@@ -123,3 +124,20 @@ def test_text_of_a_broken_character_set_is_read_without_a_word(tmp_path: Path) -
     for path in tiny_ct(tmp_path, extra={"SpecificCharacterSet": "ISO_IR 100"}).paths:
         _replaced(_replaced(path, b"ISO_IR 100", b"ISO_IR 999"), b"TINY CT", b"TIN\x1b\xffCT")
     assert the_series(tmp_path).modality == "CT"
+
+
+@pytest.mark.parametrize("syntax", [JPEG_2000, "1.2.840.10008.1.2.4.80"])
+def test_a_compressed_image_of_more_bits_than_its_header_says_is_refused(
+    tmp_path: Path, syntax: str
+) -> None:
+    """Found among 100,000 mutated files: what lies above BitsStored there is no overlay, but the image."""
+    stored = unique_values(lowest=300)
+    path = tiny_ct(tmp_path, stored=stored, transfer_syntax=syntax).paths[0]
+    dataset = dcmread(path)
+    dataset.BitsStored, dataset.HighBit = 3, 2
+    dataset.save_as(path)
+    header = read_header(path)
+    assert isinstance(header, Header)
+    with pytest.raises(SeriesRefused) as caught:
+        read_stored(header)
+    assert "more bits than the header says: 3" in caught.value.finding.message
