@@ -60,6 +60,9 @@ class LabelSection(Section):
         if not 1 <= len(classes) <= 255:
             message = "name at least one class, at most 255"
             raise ValueError(message)
+        if "mean" in classes:
+            message = "`mean` is how the mean over the classes is called: give the class another name"
+            raise ValueError(message)
         return classes
 
 

@@ -3,7 +3,8 @@
 The decoders are C libraries, and fuzzing finds crashes in them now and then. So a frame is sent to a child
 that stays warm between frames, under limits of memory and CPU time; if it dies, its frame is refused and
 the next one gets a new child. The pixels come back through memory that both share. Only RLE, a few lines of
-bounded copies, is decoded here; and everything where there is no such memory, which only Linux has.
+bounded copies, is decoded here; and everything where there is no such memory, which only Linux has, or
+where no child can be started, as in a Python that another program holds.
 """
 
 import json
@@ -14,7 +15,7 @@ import subprocess
 import sys
 from contextlib import suppress
 from threading import Lock
-from typing import Any
+from typing import IO, Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -23,13 +24,15 @@ from lepton_monai.dicom.codecs import DECODERS, NOTHING, Problem
 from lepton_monai.dicom.header import PixelLayout
 from lepton_monai.dicom.tags import RLE
 
-LONGEST_S = 10.0
-"""Of CPU, for one frame; most take milliseconds."""
+LONGEST_S, FOR_PIXELS = 10.0, 1 << 24
+"""Of CPU, for one frame of at most so many pixels, and more for a larger one; most take milliseconds."""
 
-MORE_MEMORY = 256 << 20
-"""What a decoder may take besides three times the frame that the header declares."""
+MORE_MEMORY, TIMES_DECLARED = 256 << 20, 10
+"""What a decoder may take: OpenJPEG holds 4 bytes for each sample of one, twice over."""
 
 HAS_CHILD = sys.platform == "linux"
+
+_GREETING = b"ready\n"
 
 _AT_FIRST = 1 << 20
 """Bytes of the shared memory: a frame of 512 x 512 needs half; it grows."""
@@ -58,14 +61,19 @@ def decode(
     if not HAS_CHILD or layout.transfer_syntax_uid == RLE:
         return _decoded(frame, layout)
     with _shared.lock:
-        if _shared.child is None:
-            _shared.child = _Child()
+        child = _shared.started()
+        if child is None:
+            return _decoded(frame, layout)
         try:
-            return _shared.child.decode(frame, layout, into)
+            return child.decode(frame, layout, into)
         except (OSError, EOFError):
-            message = f"The pixel data can't be decoded: {_shared.child.end()}."
             _shared.child = None
+            message = f"The pixel data can't be decoded: {child.end()}."
             return NOTHING, ("undecodable_pixel_data", message)
+        except BaseException:  # interrupted: its answer would be taken for that to the next frame
+            _shared.child = None
+            child.end()
+            raise
 
 
 def _decoded(frame: bytes, layout: PixelLayout) -> tuple[NDArray[Any], Problem]:
@@ -86,20 +94,24 @@ def serve(memory: int) -> None:
     """
     import resource  # absent on Windows, which has no child
 
-    for one in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):  # the parent may finish a step first
-        signal.signal(one, signal.SIG_IGN)
     with open("/proc/self/statm", encoding="ascii") as told:  # noqa: PTH123 - no path object for one line
         at_first = int(told.read().split()[0]) * mmap.PAGESIZE
     source, sink = sys.stdin.buffer, sys.stdout.buffer
     shared = mmap.mmap(memory, _AT_FIRST)
+    _, hardest = resource.getrlimit(resource.RLIMIT_AS)  # as a cluster may have set it
+    sink.write(_GREETING)
+    sink.flush()
     while head := source.readline():
         asked = json.loads(head)
         frame = source.read(asked.pop("length"))
         layout = PixelLayout(**asked)
-        declared = layout.rows * layout.columns * layout.samples_per_pixel * layout.bits_allocated // 8
-        most = at_first + MORE_MEMORY + 3 * declared
-        resource.setrlimit(resource.RLIMIT_AS, (most, resource.RLIM_INFINITY))
-        signal.setitimer(signal.ITIMER_PROF, LONGEST_S)  # whose signal ends the process
+        pixels = layout.rows * layout.columns * layout.samples_per_pixel
+        declared = pixels * layout.bits_allocated // 8
+        most = at_first + len(shared) + len(frame) + MORE_MEMORY + TIMES_DECLARED * declared
+        most = most if hardest == resource.RLIM_INFINITY else min(most, hardest)
+        resource.setrlimit(resource.RLIMIT_AS, (most, hardest))
+        # Its signal ends the process.
+        signal.setitimer(signal.ITIMER_PROF, LONGEST_S * max(1.0, pixels / FOR_PIXELS))
         matrix, problem = _decoded(frame, layout)
         signal.setitimer(signal.ITIMER_PROF, 0.0)
         if matrix.nbytes > len(shared):
@@ -107,25 +119,50 @@ def serve(memory: int) -> None:
             shared = mmap.mmap(memory, matrix.nbytes)
         np.frombuffer(shared, matrix.dtype, matrix.size).reshape(matrix.shape)[...] = matrix
         told_back = {"kind": matrix.dtype.str, "shape": matrix.shape, "problem": problem}
+        del matrix
         sink.write(json.dumps(told_back).encode() + b"\n")
         sink.flush()
 
 
+_PROGRAM = """
+import signal, sys
+for one in (signal.SIGINT, signal.SIGTERM, signal.SIGUSR1):  # the parent may finish a step first
+    signal.signal(one, signal.SIG_IGN)
+sys.path[:] = {path!r}
+from {name} import serve
+serve({memory})
+"""
+
+
 class _Child:
-    """A process that decodes frame after frame."""
+    """A process that decodes frame after frame.
+
+    Raises
+    ------
+    OSError, EOFError
+        It can't be started.
+    """
 
     def __init__(self) -> None:
         self._memory = os.memfd_create("frame")
         os.ftruncate(self._memory, _AT_FIRST)
         self._shared = mmap.mmap(self._memory, _AT_FIRST)
-        start = f"from {__name__} import serve; serve({self._memory})"
-        self._process = subprocess.Popen(  # noqa: S603 - our own program
-            [sys.executable, "-c", f"import sys; sys.path[:] = {sys.path!r}; {start}"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.DEVNULL,  # the decoders' own words
-            pass_fds=[self._memory],
-        )
+        try:
+            self._process = subprocess.Popen(  # noqa: S603 - our own program
+                [sys.executable, "-c", _PROGRAM.format(path=sys.path, name=__name__, memory=self._memory)],
+                stdin=subprocess.PIPE,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.DEVNULL,  # the decoders' own words
+                pass_fds=[self._memory],
+                bufsize=0,  # a buffer has a lock, which a fork may find taken for ever
+                process_group=0,  # the terminal's signals are for its parent
+            )
+        except OSError:
+            os.close(self._memory)
+            raise
+        if self._answer() != _GREETING:
+            self.end()
+            raise EOFError
 
     def decode(
         self, frame: bytes, layout: PixelLayout, into: NDArray[Any] | None
@@ -137,15 +174,11 @@ class _Child:
         OSError, EOFError
             The child has died.
         """
-        sink, source = self._process.stdin, self._process.stdout
-        if sink is None or source is None:
-            raise EOFError
-        sink.write(json.dumps({**vars(layout), "length": len(frame)}).encode() + b"\n" + frame)
-        sink.flush()
-        answer = source.readline()
-        if not answer:
-            raise EOFError
-        told = json.loads(answer)
+        asked = json.dumps({**vars(layout), "length": len(frame)}).encode() + b"\n"
+        waiting = memoryview(asked + frame)
+        while waiting:
+            waiting = waiting[os.write(_descriptor(self._process.stdin), waiting) :]
+        told = json.loads(self._answer())
         problem = tuple(told["problem"]) if told["problem"] else None
         return self._taken(np.dtype(told["kind"]), tuple(told["shape"]), into), problem
 
@@ -161,6 +194,16 @@ class _Child:
             return matrix.copy()
         into[...] = matrix.view(into.dtype)
         return into.view(kind)
+
+    def _answer(self) -> bytes:
+        """Return one line; nothing follows it before the next frame is sent."""
+        answer = b""
+        while not answer.endswith(b"\n"):
+            part = os.read(_descriptor(self._process.stdout), 4096)
+            if not part:
+                raise EOFError
+            answer += part
+        return answer
 
     def end(self) -> str:
         """Let it go, and say what it died of."""
@@ -180,12 +223,28 @@ class _Child:
         os.close(self._memory)
 
 
+def _descriptor(stream: IO[bytes] | None) -> int:
+    if stream is None:
+        raise EOFError
+    return stream.fileno()
+
+
 class _Shared:
     """The child of this process, for one thread at a time."""
 
     def __init__(self) -> None:
         self.lock = Lock()
         self.child: _Child | None = None
+        self._is_impossible = False
+
+    def started(self) -> _Child | None:
+        """Return the child, a new one where there is none; None: none can be started here."""
+        if self.child is None and not self._is_impossible:
+            try:
+                self.child = _Child()
+            except (OSError, EOFError):
+                self._is_impossible = True
+        return self.child
 
     def leave(self) -> None:
         """Have none, after a fork: the parent goes on with its own."""

@@ -62,14 +62,16 @@ def agreement(points: Mapping[str, Sequence[tuple[float, float]]], unit: str) ->
     panel = figure.subplots()
     most = max((value for pairs in points.values() for pair in pairs for value in pair), default=0.0) or 1.0
     panel.plot([0, 1.05 * most], [0, 1.05 * most], color="grey", linewidth=0.8)
-    for name, pairs in points.items():
-        panel.plot(*zip(*pairs, strict=True), "o", alpha=0.6, markersize=4, label=name)
+    dots = [
+        panel.plot(*zip(*pairs, strict=True), "o", alpha=0.6, markersize=4)[0] for pairs in points.values()
+    ]
     panel.set_xlim(0, 1.05 * most)
     panel.set_ylim(0, 1.05 * most)
     panel.set_xlabel(f"true ({unit})")
     panel.set_ylabel(f"predicted ({unit})")
     if len(points) > 1:
-        panel.legend()
+        for text in panel.legend(dots, list(points)).get_texts():
+            text.set_parse_math(False)
     return _svg(figure)
 
 

@@ -114,6 +114,7 @@ def predict(
     claim_folder(out, "predict")
     model = load_model(runs, where)
     _require_same_model(out, model)
+    _write_manifest(out, model, 0, 0)  # before the first mask: a start that is cut off has it too
     failed: list[tuple[str, Finding]] = []
     unwritten: list[tuple[str, Finding]] = []
     for case in progress.track(candidates.cases, "predicting", len(candidates.cases)):
@@ -193,6 +194,8 @@ def _predict_case(model: Model, case: Case, target: Path, formats: Sequence[str]
     missing = [name for name in formats if name not in there]
     if not missing:
         return []
+    if "sr" in missing:
+        missing.append("seg")  # the SR names the SEG of this very mask
     volume = load_image(case)
     mask = model.predict(volume)
     written, findings = [], list[Finding]()

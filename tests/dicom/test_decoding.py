@@ -143,3 +143,75 @@ def _state(pid: int) -> str:
         return Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()[0]
     except FileNotFoundError:
         return "Z"
+
+
+def test_an_interrupted_frame_is_not_the_answer_to_the_next(layout: PixelLayout) -> None:
+    rows = np.random.default_rng(1).integers(0, 1 << 16, (1024, 1024), np.uint16)
+    slow = bytes(imagecodecs.jpeg2k_encode(rows, codecformat="j2k", reversible=True))
+    asked = replace(layout, rows=1024, columns=1024, transfer_syntax_uid="1.2.840.10008.1.2.4.90")
+    decode(_stream(), layout)
+
+    def interrupt(*_: object) -> None:
+        raise KeyboardInterrupt
+
+    before = signal.signal(signal.SIGALRM, interrupt)
+    try:
+        signal.setitimer(signal.ITIMER_REAL, 0.02)
+        with pytest.raises(KeyboardInterrupt):
+            decode(slow, asked)
+    finally:
+        signal.setitimer(signal.ITIMER_REAL, 0.0)
+        signal.signal(signal.SIGALRM, before)
+    matrix, problem = decode(_stream(), layout)
+    assert problem is None
+    np.testing.assert_array_equal(matrix, ROWS)
+
+
+_DECODES = """
+import imagecodecs, numpy as np, os, resource, sys, threading, time
+from lepton_monai.dicom import decoding
+from lepton_monai.dicom.header import PixelLayout
+def frame(side):
+    rows = np.arange(side * side, dtype=np.uint32).reshape(side, side).astype(np.uint16)
+    layout = PixelLayout("1.2.840.10008.1.2.4.80", side, side, 1, "MONOCHROME2", 16, 16, 15, False, 1)
+    return rows, bytes(imagecodecs.jpegls_encode(rows)), layout
+def is_right(side):
+    rows, stream, layout = frame(side)
+    matrix, problem = decoding.decode(stream, layout)
+    return problem is None and np.array_equal(matrix, rows)
+"""
+
+
+@pytest.mark.parametrize(
+    "where",
+    [
+        "resource.setrlimit(resource.RLIMIT_AS, (1 << 36, 1 << 36))",
+        "sys.executable = ''",
+        "sys.executable = '/bin/true'",
+        "sys.executable = '/nowhere/python'",
+    ],
+)
+def test_frames_are_decoded_wherever_python_runs(where: str) -> None:
+    """Under a limit of the cluster's; and where no child can be started, in this process."""
+    program = f"{_DECODES}{where}\nbefore = len(os.listdir('/proc/self/fd'))\n"
+    program += "assert all(is_right(8) for _ in range(5))\n"
+    # The child's two pipes, and its memory twice.
+    program += "assert len(os.listdir('/proc/self/fd')) <= before + 4"
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False)
+    assert done.returncode == 0, done.stderr
+
+
+def test_a_fork_while_a_thread_decodes_does_not_wait_for_it() -> None:
+    program = _DECODES + (
+        "rows, stream, layout = frame(2048)\n"
+        "decoding.decode(stream, layout)\n"
+        "threading.Thread(target=lambda: [decoding.decode(stream, layout) for _ in range(20)]).start()\n"
+        "time.sleep(0.05)\n"
+        "forked = os.fork()\n"
+        "if not forked: os._exit(0 if is_right(8) else 1)\n"
+        "sys.exit(os.waitstatus_to_exitcode(os.waitpid(forked, 0)[1]))\n"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, timeout=120
+    )
+    assert done.returncode == 0, done.stderr

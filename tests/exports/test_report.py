@@ -81,3 +81,9 @@ def test_a_class_without_a_defined_value_is_drawn_empty() -> None:
     nan = float("nan")
     assert "tumour" in spread({"tumour": Group([nan], nan, nan, nan)}, "Dice")
     assert "true (ml)" in agreement({"tumour": [(0.0, 0.0)]}, "ml")
+
+
+def test_the_names_of_classes_are_no_formulas() -> None:
+    drawing = agreement({"a$x^$": [(1.0, 2.0)], "_b": [(3.0, 1.0)]}, "ml")
+    assert "a$x^$" in drawing
+    assert ">_b<" in drawing

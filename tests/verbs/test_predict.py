@@ -131,6 +131,19 @@ def test_what_an_image_does_not_bear_is_told_at_every_start(run: Path, tmp_path:
             require_all_done(done)
 
 
+def test_a_report_is_added_to_the_segments_that_are_there(run: Path, tmp_path: Path) -> None:
+    write_patient(tmp_path / "study", 20, label=False)
+    options: dict[str, Any] = {"pseudonyms": NAMES, "device": "cpu"}
+    predict(run, tmp_path / "study", tmp_path / "out", formats=["seg"], **options)
+    done = predict(run, tmp_path / "study", tmp_path / "out", formats=["seg", "sr"], **options)
+    assert done.unwritten == ()
+    folder = done.out / done.records[0]["case"]
+    report = dcmread(folder / FILES["sr"])
+    inside = report.CurrentRequestedProcedureEvidenceSequence[0].ReferencedSeriesSequence[0]
+    named = inside.ReferencedSOPSequence[0].ReferencedSOPInstanceUID
+    assert named == dcmread(folder / FILES["seg"]).SOPInstanceUID
+
+
 def test_the_masks_of_another_model_are_not_mixed_with(run: Path, tmp_path: Path) -> None:
     write_patient(tmp_path / "study", 20, label=False)
     options: dict[str, Any] = {"pseudonyms": NAMES, "device": "cpu"}
