@@ -51,6 +51,7 @@ def test_every_error_of_ours_ends_with_the_code_of_its_branch() -> None:
         "InputError": 3,
         "GeometryError": 3,
         "LabelError": 3,
+        "ObjectError": 3,
         "WeightsError": 3,
         "FileRefused": 3,
         "SeriesRefused": 3,

@@ -1,4 +1,4 @@
-"""Every series that we read, as every object: the mask comes back, or the object is refused by name."""
+"""A mask of every kind of series comes back from every object, or the object is refused by name."""
 
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from lepton_monai.labels.labelset import Regions
 from lepton_monai.labels.rtstruct import rasterise, read_structures
 from lepton_monai.labels.seg import read_segments
 from tests.dicom.catalogue import CATALOGUE
+from tests.dicom.catalogue.enhanced import MANY_FRAMES
 from tests.exports.test_rtstruct import prediction_of, two_classes
 from tests.phantoms import tiny_ct
 
@@ -28,7 +29,11 @@ def _require(drawn: Regions, classes: NDArray[np.uint8]) -> None:
         np.testing.assert_array_equal(region.mask, classes == number)
 
 
-@pytest.mark.parametrize("name", CATALOGUE)
+NAMES = [*{one.row: one.name for one in CATALOGUE.values()}.values(), *(one.name for one in MANY_FRAMES)]
+"""One series of every row, and all with many frames in a file, where an object refers to each of them."""
+
+
+@pytest.mark.parametrize("name", dict.fromkeys(NAMES))
 def test_a_mask_of_it_comes_back_and_no_part_takes_the_uid_of_another(tmp_path: Path, name: str) -> None:
     CATALOGUE[name].write(tmp_path / "series")
     reasons = REFUSED.get(CATALOGUE[name].row, [])
