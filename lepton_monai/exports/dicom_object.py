@@ -13,6 +13,7 @@ from pydicom.dataset import Dataset
 from pydicom.uid import UID, generate_uid
 
 from lepton_monai.core.errors import LeptonError, ObjectError
+from lepton_monai.core.files import replacing
 from lepton_monai.dicom import Series
 from lepton_monai.dicom.dataset import foreign_file, read_whole
 from lepton_monai.dicom.identity import is_uid
@@ -157,6 +158,13 @@ def foreign_header(kind: str) -> Iterator[None]:
 def names_that_do_not_fit(classes: Sequence[str]) -> list[str]:
     """Return the names of classes that no header can hold: too long, or with a backslash or control."""
     return [name for name in classes if len(name) > LONGEST_NAME or "\\" in name or not name.isprintable()]
+
+
+def save(made: Dataset, path: Path) -> None:
+    """Write an object in UTF-8, whole or not at all."""
+    made.SpecificCharacterSet = CHARACTER_SET
+    with replacing(path) as temporary:
+        made.save_as(temporary, enforce_file_format=True)
 
 
 def item(**values: Any) -> Dataset:

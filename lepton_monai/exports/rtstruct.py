@@ -10,17 +10,16 @@ from pydicom.dataset import Dataset, FileDataset, FileMetaDataset
 from pydicom.sequence import Sequence as Items
 from pydicom.uid import ImplicitVRLittleEndian, RTStructureSetStorage
 
-from lepton_monai.core.files import replacing
 from lepton_monai.dicom.dataset import read_head
 from lepton_monai.dicom.header import Header
 from lepton_monai.exports.dicom_object import (
-    CHARACTER_SET,
     MANUFACTURER,
     REQUIRED,
     SERIES_NUMBER,
     Prediction,
     foreign_header,
     item,
+    save,
 )
 from lepton_monai.exports.outlines import outlines
 
@@ -63,8 +62,8 @@ def write_rtstruct(prediction: Prediction, path: Path) -> None:
     dataset.ROIContourSequence = Items([_contours(number, prediction) for number, _ in rois])
     dataset.RTROIObservationsSequence = Items([_observation(number) for number, _ in rois])
     dataset.ApprovalStatus = "UNAPPROVED"
-    with foreign_header("RTSTRUCT"), replacing(path) as temporary:
-        dataset.save_as(temporary, enforce_file_format=True)
+    with foreign_header("RTSTRUCT"):
+        save(dataset, path)
 
 
 def _about(source: Any) -> FileDataset:
@@ -74,7 +73,6 @@ def _about(source: Any) -> FileDataset:
     # A contour of more than some 2,500 points is longer than an explicit VR can say of a DS.
     meta.TransferSyntaxUID = ImplicitVRLittleEndian
     dataset = FileDataset("", {}, file_meta=meta, preamble=b"\0" * 128)
-    dataset.SpecificCharacterSet = CHARACTER_SET
     for keyword in _COPIED:
         if keyword in source:
             dataset[keyword] = source[keyword]

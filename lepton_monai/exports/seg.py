@@ -8,17 +8,16 @@ import numpy as np
 from pydicom.valuerep import DS
 
 from lepton_monai.core.errors import ObjectError
-from lepton_monai.core.files import replacing
 from lepton_monai.core.grid import Grid
 from lepton_monai.dicom import Series
 from lepton_monai.dicom.header import Header
 from lepton_monai.exports.dicom_object import (
-    CHARACTER_SET,
     MANUFACTURER,
     SERIES_NUMBER,
     Prediction,
     foreign_header,
     item,
+    save,
     source_image,
 )
 
@@ -70,9 +69,7 @@ def write_seg(prediction: Prediction, path: Path) -> None:
             omit_empty_frames=bool(frames.any()),  # it refuses to omit every frame
         )
         _name_frames(made, series.headers)
-        made.SpecificCharacterSet = CHARACTER_SET
-        with replacing(path) as temporary:
-            made.save_as(temporary, enforce_file_format=True)
+        save(made, path)
 
 
 def _segment(number: int, name: str, version: str) -> Any:

@@ -6,13 +6,12 @@ from typing import Any
 import numpy as np
 from pydicom.uid import SegmentationStorage
 
-from lepton_monai.core.files import replacing
 from lepton_monai.exports.dicom_object import (
-    CHARACTER_SET,
     MANUFACTURER,
     SERIES_NUMBER,
     Prediction,
     foreign_header,
+    save,
     source_image,
 )
 
@@ -67,9 +66,7 @@ def write_sr(prediction: Prediction, path: Path) -> None:
             is_complete=True,
             series_description=prediction.description,
         )
-        made.SpecificCharacterSet = CHARACTER_SET
-        with replacing(path) as temporary:
-            made.save_as(temporary, enforce_file_format=True)
+        save(made, path)
 
 
 def _measured(number: int, name: str, prediction: Prediction) -> Any:

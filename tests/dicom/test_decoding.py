@@ -20,9 +20,7 @@ from tests.phantoms import tiny_ct
 JPEG_LS, HTJ2K = "1.2.840.10008.1.2.4.80", "1.2.840.10008.1.2.4.201"
 ROWS = np.arange(48 * 40, dtype=np.uint16).reshape(48, 40)
 
-pytestmark = pytest.mark.skipif(
-    not decoding.HAS_CHILD, reason="frames are decoded in a child on Linux alone"
-)
+pytestmark = pytest.mark.skipif(not decoding.HAS_CHILD, reason="only Linux decodes in a child")
 
 
 @pytest.fixture
