@@ -18,6 +18,7 @@ from monai.networks.nets import (
 
 from lepton_monai.core.errors import ConfigError
 from lepton_monai.core.wording import nearest
+from lepton_monai.networks.instance_norm import with_direct_norms
 from lepton_monai.plans.plan import NetworkPlan, Plan, Triple
 
 MONAI_CLASS = "monai:"
@@ -147,8 +148,10 @@ def build_network(plan: NetworkPlan, classes: int, patch_size: Triple) -> torch.
     """
     try:
         if plan.name.startswith(MONAI_CLASS):
-            return _by_class(plan.name.removeprefix(MONAI_CLASS), plan.arguments, classes + 1)
-        return NETWORKS[plan.name](plan, classes + 1, patch_size)
+            return with_direct_norms(
+                _by_class(plan.name.removeprefix(MONAI_CLASS), plan.arguments, classes + 1)
+            )
+        return with_direct_norms(NETWORKS[plan.name](plan, classes + 1, patch_size))
     except (KeyError, TypeError, ValueError) as error:
         message = (
             f"The network `{plan.name}` can't be built ({error}). Known are {', '.join(NETWORKS)}, and "

@@ -1,0 +1,83 @@
+"""The faster instance norm is torch's own, in values, gradients and names."""
+
+import copy
+
+import pytest
+import torch
+
+from lepton_monai.networks.build import build_network
+from lepton_monai.networks.instance_norm import DirectInstanceNorm, with_direct_norms
+from lepton_monai.plans.plan import NetworkPlan
+
+
+@pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last_3d])
+@pytest.mark.parametrize("affine", [True, False])
+@pytest.mark.parametrize("size", [(4, 6, 7), (3, 5, 7), (8, 8, 8)])
+@pytest.mark.parametrize(("dtype", "tolerance"), [(torch.float32, 1e-5), (torch.bfloat16, 2**-5)])
+def test_values_and_gradients_are_those_of_torch(
+    memory_format: torch.memory_format,
+    affine: bool,
+    size: tuple[int, int, int],
+    dtype: torch.dtype,
+    tolerance: float,
+) -> None:
+    random = torch.Generator().manual_seed(0)
+    theirs = torch.nn.Sequential(torch.nn.InstanceNorm3d(5, affine=affine))
+    for parameter in theirs.parameters():
+        torch.nn.init.normal_(parameter, generator=random)
+    ours = copy.deepcopy(theirs)
+    with_direct_norms(ours)
+    image = (3 + 2 * torch.randn(2, 5, *size, generator=random)).to(dtype).to(memory_format=memory_format)
+    weight = torch.randn(image.shape, generator=random).to(dtype)
+
+    found = []
+    for network in (theirs, ours):
+        leaf = image.clone().requires_grad_()
+        out = network(leaf)
+        (out * weight).sum().backward()
+        found.append([out, leaf.grad, *(one.grad for one in network.parameters())])
+
+    assert isinstance(ours[0], DirectInstanceNorm)
+    for expected, got in zip(*found, strict=True):
+        assert got.dtype == expected.dtype
+        torch.testing.assert_close(got, expected, rtol=tolerance, atol=tolerance)
+
+
+def test_the_gradient_is_that_of_finite_differences() -> None:
+    norm = DirectInstanceNorm(torch.nn.InstanceNorm3d(3, affine=True))
+    norm.weight = torch.nn.Parameter(torch.tensor([0.5, -1.0, 2.0]))
+    image = torch.randn(2, 3, 2, 3, 4).to(memory_format=torch.channels_last_3d)
+    direction, weight = torch.randn(image.shape), torch.randn(image.shape)
+    leaf = image.clone().requires_grad_()
+    (norm(leaf) * weight).sum().backward()
+    step = 1e-2
+    higher, lower = ((norm(image + sign * step * direction) * weight).sum() for sign in (1, -1))
+    expected = (higher - lower) / (2 * step)
+    assert leaf.grad is not None
+    torch.testing.assert_close((leaf.grad * direction).sum(), expected, rtol=1e-3, atol=1e-3)
+
+
+def test_the_layout_stays() -> None:
+    norm = DirectInstanceNorm(torch.nn.InstanceNorm3d(3, affine=True))
+    leaf = torch.randn(2, 3, 4, 5, 6).to(memory_format=torch.channels_last_3d).requires_grad_()
+    out = norm(leaf)
+    out.sum().backward()
+    assert out.is_contiguous(memory_format=torch.channels_last_3d)
+    assert leaf.grad is not None
+    assert leaf.grad.is_contiguous(memory_format=torch.channels_last_3d)
+
+
+def test_weights_of_a_network_with_instance_norms_fit_one_without() -> None:
+    plan = NetworkPlan("dynunet", (4, 8, 8), ((3, 3, 3),) * 3, ((1, 1, 1), (2, 2, 2), (2, 2, 2)))
+    network = build_network(plan, 1, (16, 16, 16))
+    assert not any(isinstance(one, torch.nn.InstanceNorm3d) for one in network.modules())
+    names = [name for name in network.state_dict() if ".norm" in name]
+    assert names
+    assert {name.rsplit(".", 2)[1] for name in names} <= {"norm1", "norm2"}
+    assert {name.rsplit(".", 1)[1] for name in names} == {"weight", "bias"}
+
+
+def test_norms_that_keep_statistics_stay() -> None:
+    network = torch.nn.Sequential(torch.nn.InstanceNorm3d(2, track_running_stats=True))
+    with_direct_norms(network)
+    assert isinstance(network[0], torch.nn.InstanceNorm3d)
