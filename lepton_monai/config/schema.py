@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
+from pydicom.sr.coding import Code
 
 from lepton_monai.cases.collect import DataChoice, ImageChoice, LabelChoice, Source
 from lepton_monai.cases.persons import read_persons
 from lepton_monai.cases.split import SplitRule
 from lepton_monai.core.wording import nearest
+from lepton_monai.labels.codes import ClassCodes
 from lepton_monai.labels.labelset import LabelClass, LabelSet
 from lepton_monai.plans.options import PlanOptions
 from lepton_monai.plans.plan import Plan
@@ -18,6 +20,9 @@ from lepton_monai.plans.plan import Plan
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Pattern = str | int
+CodeText = Annotated[str, Field(min_length=1, max_length=16, coerce_numbers_to_str=True)]
+"""The VR SH of a code's value and scheme: PS3.5 section 6.2."""
+Meaning = Annotated[str, Field(min_length=1, max_length=64)]
 
 NETWORK_NAMES = (
     "dynunet",
@@ -46,6 +51,13 @@ class ImageSection(Section):
     folder: str | None = None
 
 
+class CodesSection(Section):
+    """What a class is: ``[value, scheme, meaning]`` of its category and of its type."""
+
+    category: tuple[CodeText, CodeText, Meaning]
+    type: tuple[CodeText, CodeText, Meaning]
+
+
 class LabelSection(Section):
     """Where labels come from, and which are the classes."""
 
@@ -53,6 +65,7 @@ class LabelSection(Section):
     classes: dict[str, Pattern | list[Pattern]]
     empty: Literal["ignore", "negative"] = "ignore"
     folder: str | None = None
+    codes: dict[str, CodesSection] = {}
 
     @field_validator("classes")
     @classmethod
@@ -64,6 +77,18 @@ class LabelSection(Section):
             message = "`mean` is how the mean over the classes is called: give the class another name"
             raise ValueError(message)
         return classes
+
+    @model_validator(mode="after")
+    def _codes_of_classes(self) -> "LabelSection":
+        for name in self.codes:
+            if name not in self.classes:
+                near = nearest(name, self.classes)
+                message = f"`codes` names `{name}`, which is no class; the nearest is `{near}`"
+                raise ValueError(message)
+        if self.codes and self.source == "nifti":
+            message = "`codes` go into DICOM objects, and a model of NIfTI images writes none"
+            raise ValueError(message)
+        return self
 
 
 class DataSection(Section):
@@ -216,6 +241,13 @@ class Config(TaskConfig):
             label=self._label_choice(),
             same_person=persons,
         )
+
+    def class_codes(self) -> dict[str, ClassCodes]:
+        """Return what the classes are, of those of which it was said."""
+        return {
+            name: ClassCodes(Code(*one.category), Code(*one.type))
+            for name, one in self.data.labels.codes.items()
+        }
 
     def _image_choice(self) -> ImageChoice:
         name, image = next(iter(self.data.images.items()))

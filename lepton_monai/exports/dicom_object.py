@@ -1,9 +1,9 @@
 """What all DICOM objects that we write share: who they are about, and what made them."""
 
 import hashlib
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -17,6 +17,7 @@ from lepton_monai.core.files import replacing
 from lepton_monai.dicom import Series
 from lepton_monai.dicom.dataset import foreign_file, read_whole
 from lepton_monai.dicom.identity import is_uid
+from lepton_monai.labels.codes import ClassCodes
 from lepton_monai.labels.labelset import Mask
 
 MANUFACTURER = "lepton_monai"
@@ -60,6 +61,8 @@ class Prediction:
         Of the model's weights.
     version
         Of this software.
+    codes
+        What the classes are, by name, of those of which it was said.
 
     Raises
     ------
@@ -72,6 +75,7 @@ class Prediction:
     classes: tuple[str, ...]
     model_sha256: str
     version: str
+    codes: Mapping[str, ClassCodes] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         self.mask.grid.require_same(self.series.grid, "mask and series")
@@ -94,7 +98,7 @@ class Prediction:
     def _digest(self) -> str:
         # The parts of a split series share its UID, those of one file the instance's too.
         slices = [(one.identity.instance_uid, one.frame, one.tile) for one in self.series.headers]
-        digest = hashlib.sha256(repr((self.series.uid, slices, self.classes)).encode("utf-8"))
+        digest = hashlib.sha256(repr((self.series.uid, slices, self.classes, self.codes)).encode("utf-8"))
         digest.update(np.asarray(self.mask.array, dtype=np.uint8).tobytes(order="F"))
         return digest.hexdigest()
 

@@ -22,6 +22,7 @@ from lepton_monai.exports.dicom_object import (
     save,
 )
 from lepton_monai.exports.outlines import outlines
+from lepton_monai.labels.codes import ClassCodes
 
 _COPIED = (*REQUIRED, "StudyInstanceUID", "FrameOfReferenceUID", "IssuerOfPatientID", "StudyDescription")
 """What a PACS files the object by."""
@@ -60,7 +61,9 @@ def write_rtstruct(prediction: Prediction, path: Path) -> None:
         [_roi(number, name, dataset, prediction.version) for number, name in rois]
     )
     dataset.ROIContourSequence = Items([_contours(number, prediction) for number, _ in rois])
-    dataset.RTROIObservationsSequence = Items([_observation(number) for number, _ in rois])
+    dataset.RTROIObservationsSequence = Items(
+        [_observation(number, prediction.codes.get(name)) for number, name in rois]
+    )
     dataset.ApprovalStatus = "UNAPPROVED"
     with foreign_header("RTSTRUCT"):
         save(dataset, path)
@@ -126,10 +129,15 @@ def _roi(number: int, name: str, dataset: Dataset, version: str) -> Dataset:
     )
 
 
-def _observation(number: int) -> Dataset:
-    return item(
+def _observation(number: int, codes: ClassCodes | None) -> Dataset:
+    made = item(
         ObservationNumber=number, ReferencedROINumber=number, RTROIInterpretedType="", ROIInterpreter=""
     )
+    if codes is not None:
+        value, scheme, meaning, _ = codes.kind
+        coded = item(CodeValue=value, CodingSchemeDesignator=scheme, CodeMeaning=meaning)
+        made.RTROIIdentificationCodeSequence = Items([coded])
+    return made
 
 
 def _contours(number: int, prediction: Prediction) -> Dataset:

@@ -20,6 +20,7 @@ from lepton_monai.exports.dicom_object import (
     save,
     source_image,
 )
+from lepton_monai.labels.codes import UNTOLD
 
 _MANY_FRAMES = "PerFrameFunctionalGroupsSequence"
 
@@ -54,7 +55,7 @@ def write_seg(prediction: Prediction, path: Path) -> None:
             pixel_array=frames,
             segmentation_type="BINARY",
             segment_descriptions=[
-                _segment(*one, prediction.version) for one in enumerate(prediction.classes, start=1)
+                _segment(*one, prediction) for one in enumerate(prediction.classes, start=1)
             ],
             series_instance_uid=prediction.uid("SEG series"),
             series_number=SERIES_NUMBER["SEG"],
@@ -72,20 +73,20 @@ def write_seg(prediction: Prediction, path: Path) -> None:
         save(made, path)
 
 
-def _segment(number: int, name: str, version: str) -> Any:
-    """Describe a class: of what kind it is nobody has said, so it is tissue, as 3D Slicer has it."""
+def _segment(number: int, name: str, prediction: Prediction) -> Any:
     from highdicom import AlgorithmIdentificationSequence
     from highdicom.seg import SegmentDescription
     from pydicom.sr.codedict import codes
 
+    told = prediction.codes.get(name, UNTOLD)
     return SegmentDescription(
         segment_number=number,
         segment_label=name,
-        segmented_property_category=codes.SCT.Tissue,
-        segmented_property_type=codes.SCT.Tissue,
+        segmented_property_category=told.category,
+        segmented_property_type=told.kind,
         algorithm_type="AUTOMATIC",
         algorithm_identification=AlgorithmIdentificationSequence(
-            name=MANUFACTURER, family=codes.DCM.ArtificialIntelligence, version=version
+            name=MANUFACTURER, family=codes.DCM.ArtificialIntelligence, version=prediction.version
         ),
     )
 

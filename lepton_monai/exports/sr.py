@@ -14,6 +14,7 @@ from lepton_monai.exports.dicom_object import (
     save,
     source_image,
 )
+from lepton_monai.labels.codes import UNTOLD
 
 _DIGITS = 6
 """That count, of a volume: a single small voxel is no zero."""
@@ -74,6 +75,7 @@ def _measured(number: int, name: str, prediction: Prediction) -> Any:
     from highdicom import sr
     from pydicom.sr.codedict import codes
 
+    told = prediction.codes.get(name, UNTOLD)
     mask = prediction.mask
     volume = float(np.count_nonzero(mask.array == number)) * mask.grid.voxel_volume_ml
     return sr.VolumetricROIMeasurementsAndQualitativeEvaluations(
@@ -86,7 +88,8 @@ def _measured(number: int, name: str, prediction: Prediction) -> Any:
             segment_number=number,
             source_series=sr.SourceSeriesForSegmentation(prediction.series.uid),
         ),
-        finding_type=codes.SCT.Tissue,  # of what kind it is nobody has said: as in the SEG
+        finding_category=told.category,
+        finding_type=told.kind,
         measurements=[
             sr.Measurement(
                 name=codes.SCT.Volume,

@@ -1,7 +1,7 @@
 """`lepton predict`: from a folder of studies to masks on their own grids."""
 
 import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
@@ -10,6 +10,7 @@ from typing import Any
 from lepton_monai import __version__
 from lepton_monai.cases.case import Case, load_image
 from lepton_monai.cases.collect import ImageChoice
+from lepton_monai.config.load import load_config
 from lepton_monai.core.errors import ConfigError, InputError, LockedError, OutputFolderError
 from lepton_monai.core.files import claim_folder, locked, write_json
 from lepton_monai.core.findings import Finding
@@ -24,6 +25,7 @@ from lepton_monai.exports.formats import FILES, NIFTI, write_objects
 from lepton_monai.exports.nifti import write_mask
 from lepton_monai.exports.overlay import write_overlay
 from lepton_monai.inference.model import Model, load_model
+from lepton_monai.labels.codes import ClassCodes
 from lepton_monai.labels.labelset import Mask
 from lepton_monai.plans.plan import Plan
 from lepton_monai.plans.run import open_runs, write_key
@@ -104,6 +106,8 @@ def predict(
     names = pseudonyms or load_pseudonyms()
     image = plan.image
     _require_formats(formats, plan)
+    wants_objects = any(name != NIFTI for name in formats)
+    codes = load_config(runs[0].config_path).class_codes() if wants_objects else {}
     if image.file_format == "nifti":
         require_no_series(series_uid, "nifti")
         candidates = nifti_candidates(folder, names)
@@ -122,7 +126,7 @@ def predict(
         target.mkdir(exist_ok=True)
         try:
             with locked(target):
-                found = _predict_case(model, case, target, formats)
+                found = _predict_case(model, case, target, formats, codes)
                 unwritten += [(case.pseudonym, finding) for finding in found]
         except LockedError:
             progress.say(f"{case.pseudonym} is being predicted by another process")
@@ -181,7 +185,9 @@ def _require_same_model(out: Path, model: Model) -> None:
         raise OutputFolderError(message)
 
 
-def _predict_case(model: Model, case: Case, target: Path, formats: Sequence[str]) -> list[Finding]:
+def _predict_case(
+    model: Model, case: Case, target: Path, formats: Sequence[str], codes: Mapping[str, ClassCodes]
+) -> list[Finding]:
     """Do what is missing of a case; return what its image doesn't bear.
 
     The record is written last: a folder with one holds what the record names.
@@ -203,7 +209,8 @@ def _predict_case(model: Model, case: Case, target: Path, formats: Sequence[str]
         write_mask(mask, target / FILES[NIFTI])
         written = [NIFTI]
     if isinstance(case.image, Series):
-        prediction = Prediction(mask, case.image, model.plan.classes, model.digest, __version__)
+        about = (model.plan.classes, model.digest, __version__, codes)
+        prediction = Prediction(mask, case.image, *about)
         objects, findings = write_objects(prediction, target, missing)
         written += objects
     if not before:

@@ -1,6 +1,7 @@
 from pathlib import Path
 
 import pytest
+from pydicom.sr.coding import Code
 
 from lepton_monai.config.load import load_config, load_task, write_config
 from lepton_monai.core.errors import ConfigError
@@ -110,6 +111,38 @@ def test_rubbish_is_refused_with_one_message(tmp_path: Path, text: str) -> None:
 def test_nifti_masks_want_nifti_images(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="masks in NIfTI go with"):
         load_config(_write(tmp_path, GOOD.replace("rtstruct", "nifti")))
+
+
+CODES = "{category: [49755003, SCT, Morphologically Abnormal Structure], type: [4147007, SCT, Mass]}"
+
+
+def test_codes_say_what_a_class_is(tmp_path: Path) -> None:
+    config = load_config(_write(tmp_path, GOOD), [f"data.labels.codes.tumour={CODES}"])
+    (codes,) = config.class_codes().values()
+    assert codes.category == Code("49755003", "SCT", "Morphologically Abnormal Structure")
+    assert codes.kind == Code("4147007", "SCT", "Mass")
+    write_config(config, tmp_path / "resolved.yaml")
+    assert load_config(tmp_path / "resolved.yaml").class_codes() == config.class_codes()
+
+
+@pytest.mark.parametrize(
+    ("change", "said"),
+    [
+        (f"codes.tumor={CODES}", "`tumor`, which is no class; the nearest is `tumour`"),
+        ("codes.tumour={type: [4147007, SCT, Mass]}", "category"),
+        (f"codes.tumour={CODES.replace('4147007', '41470070000000000')}", "at most 16"),
+        (f"codes.tumour={CODES.replace('[4147007, SCT, Mass]', 'Mass')}", "codes.tumour.type"),
+    ],
+)
+def test_codes_that_say_nothing_are_a_mistake(tmp_path: Path, change: str, said: str) -> None:
+    with pytest.raises(ConfigError, match=said):
+        load_config(_write(tmp_path, GOOD), [f"data.labels.{change}"])
+
+
+def test_codes_of_a_model_that_writes_no_objects_are_a_mistake(tmp_path: Path) -> None:
+    text = GOOD.replace("rtstruct", "nifti").replace("modality: PT", "folder: images")
+    with pytest.raises(ConfigError, match="a model of NIfTI images writes none"):
+        load_config(_write(tmp_path, text), [f"data.labels.codes.tumour={CODES}"])
 
 
 def test_a_config_written_as_resolved_reads_as_the_same(tmp_path: Path) -> None:

@@ -1,5 +1,7 @@
 """A mask of every kind of series comes back from every object, or the object is refused by name."""
 
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -7,15 +9,18 @@ import pytest
 from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.dataset import Dataset
+from pydicom.sr.coding import Code
 
 from lepton_monai.dicom import scan
 from lepton_monai.exports.formats import FILES, write_objects
+from lepton_monai.labels.codes import ClassCodes
 from lepton_monai.labels.labelset import Regions
 from lepton_monai.labels.rtstruct import rasterise, read_structures
 from lepton_monai.labels.seg import read_segments
 from tests.dicom.catalogue import CATALOGUE
 from tests.dicom.catalogue.enhanced import MANY_FRAMES
-from tests.exports.test_rtstruct import prediction_of, two_classes
+from tests.exports.test_rtstruct import CLASSES, only_series, prediction_of, two_classes
+from tests.exports.test_sr import named_items
 from tests.phantoms import tiny_ct
 
 OBJECTS = ["seg", "rtstruct", "sr"]
@@ -49,6 +54,34 @@ def test_a_mask_of_it_comes_back_and_no_part_takes_the_uid_of_another(tmp_path: 
             _require(read_segments(folder / FILES["seg"], series.grid), classes)
         uids += [str(dcmread(folder / FILES[one]).SOPInstanceUID) for one in written]
     assert len(set(uids)) == len(uids)
+
+
+def test_every_object_says_what_a_class_is(tmp_path: Path) -> None:
+    tiny_ct(tmp_path / "ct")
+    category = Code("49755003", "SCT", "Morphologically Abnormal Structure")
+    mass = Code("4147007", "SCT", "Mass")
+    untold = prediction_of(only_series(tmp_path / "ct"))
+    told = replace(untold, codes={CLASSES[0]: ClassCodes(category, mass)})
+    write_objects(told, tmp_path / "out", OBJECTS)
+    seg, rtstruct, sr = (dcmread(tmp_path / "out" / FILES[one]) for one in OBJECTS)
+
+    first, second = seg.SegmentSequence
+    assert _code(first.SegmentedPropertyCategoryCodeSequence) == category
+    assert _code(first.SegmentedPropertyTypeCodeSequence) == mass
+    assert _code(second.SegmentedPropertyTypeCodeSequence).meaning == "Tissue"
+    first, second = rtstruct.RTROIObservationsSequence
+    assert _code(first.RTROIIdentificationCodeSequence) == mass
+    assert "RTROIIdentificationCodeSequence" not in second
+    kinds = [_code(one.ConceptCodeSequence) for one in named_items(sr, "Finding")]
+    categories = [_code(one.ConceptCodeSequence) for one in named_items(sr, "Finding category")]
+    assert (kinds[0], categories[0]) == (mass, category)
+    assert kinds[1].meaning == "Tissue"
+    assert told.uid("SEG") != untold.uid("SEG")
+
+
+def _code(items: Sequence[Dataset]) -> Code:
+    (item,) = items
+    return Code(item.CodeValue, item.CodingSchemeDesignator, item.CodeMeaning)
 
 
 @pytest.mark.parametrize("character_set", ["", "ISO_IR 100", "ISO 2022 IR 87", "ISO_IR 192"])

@@ -11,6 +11,7 @@ import SimpleITK as sitk
 from pydicom import dcmread
 
 from lepton_monai.cli.tables import require_all_done
+from lepton_monai.config import load
 from lepton_monai.core.errors import ConfigError, InputError, OutputFolderError, PartlyDoneError
 from lepton_monai.core.pseudonyms import Pseudonyms
 from lepton_monai.dicom import scan
@@ -113,6 +114,18 @@ def test_a_format_that_is_missing_is_made_up_for(run: Path, tmp_path: Path) -> N
     again = predict(run, tmp_path / "study", tmp_path / "out", formats=["seg", "nifti"], **options)
     assert again.records == done.records
     assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == made
+
+
+def test_the_config_of_the_run_says_what_a_class_is(run: Path, tmp_path: Path) -> None:
+    write_patient(tmp_path / "study", 20, label=False)
+    shutil.copytree(run, tmp_path / "run")
+    codes = "{category: [49755003, SCT, Morphologically Abnormal Structure], type: [4147007, SCT, Mass]}"
+    config = load.load_config(run / "config.yaml", [f"data.labels.codes.ball={codes}"])
+    load.write_config(config, tmp_path / "run" / "config.yaml")
+    options: dict[str, Any] = {"formats": ["seg"], "pseudonyms": NAMES, "device": "cpu"}
+    done = predict(tmp_path / "run", tmp_path / "study", tmp_path / "out", **options)
+    (segment,) = dcmread(done.out / done.records[0]["case"] / FILES["seg"]).SegmentSequence
+    assert segment.SegmentedPropertyTypeCodeSequence[0].CodeMeaning == "Mass"
 
 
 def test_what_an_image_does_not_bear_is_told_at_every_start(run: Path, tmp_path: Path) -> None:
