@@ -22,20 +22,6 @@ if TYPE_CHECKING:  # each verb's own command imports it; the others shall not pa
 MOST_ROWS = 40
 """Predictions on the terminal; all are in the table on disk."""
 
-_TOLD = {
-    "auroc": "AUROC",
-    "auprc": "AUPRC",
-    "accuracy": "Accuracy",
-    "balanced_accuracy": "Balanced accuracy",
-    "sensitivity": "Sensitivity",
-    "specificity": "Specificity",
-    "sensitivity_at_95_specificity": "Sensitivity at 95 % specificity",
-    "f1": "F1",
-    "brier": "Brier score",
-    "ece_uncalibrated": "Calibration error before the temperature",
-    "ece": "Calibration error after it",
-}
-
 
 def check_text(found: "ClassCheckReport") -> str:
     """Return the classes by side, and the findings."""
@@ -163,20 +149,28 @@ def evaluate_text(done: "ClassEvaluation", side: str = "") -> str:
 
 def _part_lines(done: "ClassEvaluation") -> list[str]:
     """Return what image and values are worth alone, and how much better both together are."""
+    from lepton_monai.evaluation.classification import NAMES_OF_FIGURES
+
     lines = []
     for name, part in done.parts.items():
         alone = "The image alone" if name == "image" else "The clinical values alone"
         for figure, interval in part.figures.items():
             gain = part.gains[figure].text(3)
-            lines.append(f"{alone}: {_TOLD[figure]} {interval.text(3)}; both together less it: {gain}.")
+            lines.append(
+                f"{alone}: {NAMES_OF_FIGURES[figure]} {interval.text(3)}; both together less it: {gain}."
+            )
     return lines
 
 
 def figure_lines(figures: "ClassFigures", side: str) -> str:
     """Return one line a figure that is defined, and one for all that are not, with the reason."""
+    from lepton_monai.evaluation.classification import NAMES_OF_FIGURES
+
     if not figures.rows:
         return "It is known of no sample."
-    known = {told: figures.figures[name] for name, told in _TOLD.items() if name in figures.figures}
+    known = {
+        told: figures.figures[name] for name, told in NAMES_OF_FIGURES.items() if name in figures.figures
+    }
     undefined = [told for told, interval in known.items() if isnan(interval.mean)]
     lines = [f"{told}: {interval.text(3)}." for told, interval in known.items() if told not in undefined]
     if undefined:
@@ -200,9 +194,11 @@ def evaluate_document(done: "ClassEvaluation") -> dict[str, Any]:
 
 def compare_text(done: "ClassComparison") -> str:
     """Return both runs, and by how much the first is better."""
+    from lepton_monai.evaluation.classification import NAMES_OF_FIGURES
+
     both = [evaluate_text(one) for one in (done.first, done.second)]
     lines = [
-        f"{_TOLD[name]}, the first less the second: {interval.text(3)}."
+        f"{NAMES_OF_FIGURES[name]}, the first less the second: {interval.text(3)}."
         for name, interval in done.differences.items()
     ]
     paired = f"Paired by {done.first.unit} on {counted(done.samples, 'sample')}:"

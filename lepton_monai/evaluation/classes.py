@@ -69,6 +69,28 @@ def auroc(scores: Scores, labels: Labels) -> float:
     return float(area / (true[-1] * false[-1]))
 
 
+def roc(scores: Scores, labels: Labels) -> tuple[Scores, Scores]:
+    """Return 1 - specificity and sensitivity at every distinct threshold; NaN where a class is absent."""
+    true, false = _curve(scores, labels)
+    with np.errstate(invalid="ignore"):
+        return false / false[-1], true / true[-1]
+
+
+def reliability(probabilities: Scores, labels: Labels, groups: int = 10) -> tuple[Scores, Scores]:
+    """Return mean probability and share of class 1 in groups of equal width, of those with samples.
+
+    Notes
+    -----
+    DeGroot and Fienberg, The Comparison and Evaluation of Forecasters, 1983.
+    """
+    group = np.clip(np.ceil(probabilities * groups).astype(np.int64) - 1, 0, groups - 1)
+    count = np.bincount(group, minlength=groups)
+    there = count > 0
+    sums = (np.bincount(group, weights=one, minlength=groups)[there] for one in (probabilities, labels))
+    said, held = (one / count[there] for one in sums)
+    return said, held
+
+
 def average_precision(scores: Scores, labels: Labels) -> float:
     """Return the mean precision over the steps of recall (AUPRC without interpolation).
 

@@ -23,6 +23,21 @@ from lepton_monai.evaluation.classes import (
 )
 from lepton_monai.evaluation.intervals import Interval, metric_interval, rows_interval, share_interval
 
+NAMES_OF_FIGURES = {
+    "auroc": "AUROC",
+    "auprc": "AUPRC",
+    "accuracy": "Accuracy",
+    "balanced_accuracy": "Balanced accuracy",
+    "sensitivity": "Sensitivity",
+    "specificity": "Specificity",
+    "sensitivity_at_95_specificity": "Sensitivity at 95 % specificity",
+    "f1": "F1",
+    "brier": "Brier score",
+    "ece_uncalibrated": "Calibration error before the temperature",
+    "ece": "Calibration error after it",
+}
+"""How the figures are called, in the order in which they are told."""
+
 
 @dataclass(frozen=True, eq=False)
 class Judged:

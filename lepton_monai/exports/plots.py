@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import matplotlib as mpl
 import numpy as np
 from matplotlib.figure import Figure
+from numpy.typing import NDArray
 
 
 @dataclass(frozen=True)
@@ -72,6 +73,36 @@ def agreement(points: Mapping[str, Sequence[tuple[float, float]]], unit: str) ->
     if len(points) > 1:
         for text in panel.legend(dots, list(points)).get_texts():
             text.set_parse_math(False)
+    return _svg(figure)
+
+
+def unit_square(
+    lines: Mapping[str, tuple[NDArray[np.float64], NDArray[np.float64]]],
+    across: str,
+    up: str,
+    marker: str = "",
+) -> str:
+    """Draw lines between 0 and 1, with the diagonal.
+
+    Parameters
+    ----------
+    lines
+        Their points across and up, by name.
+    across, up
+        What the axes are.
+    marker
+        Of each point, as matplotlib names it; empty: none.
+    """
+    figure = Figure(figsize=(4.6, 4.2), layout="constrained")
+    panel = figure.subplots()
+    panel.plot([0, 1], [0, 1], color="grey", linewidth=0.8)
+    drawn = [panel.plot(*line, marker=marker, markersize=4, linewidth=1.3)[0] for line in lines.values()]
+    panel.set_xlim(-0.01, 1.01)
+    panel.set_ylim(-0.01, 1.01)
+    panel.set_xlabel(across)
+    panel.set_ylabel(up)
+    for text in panel.legend(drawn, list(lines)).get_texts() if drawn else []:
+        text.set_parse_math(False)
     return _svg(figure)
 
 

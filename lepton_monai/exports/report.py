@@ -7,6 +7,7 @@ from html import escape
 from pathlib import Path
 
 from lepton_monai.core.files import write_text
+from lepton_monai.core.findings import Finding
 
 _STYLE = """
 body { font: 15px/1.5 system-ui, sans-serif; color: #1c2330 }
@@ -19,6 +20,9 @@ td { font-variant-numeric: tabular-nums } figure { margin: 1rem 0 } figcaption {
 img, svg { max-width: 100%; height: auto } .scroll { overflow-x: auto }
 @media print { body { margin: 0; max-width: none } figure, tr { break-inside: avoid } }
 """
+
+
+NO_DEVICE = "No medical device: for research, never for a decision about a patient."
 
 
 @dataclass(frozen=True)
@@ -65,6 +69,12 @@ def write_report(title: str, lead: Sequence[str], sections: Sequence[Section], p
     write_text(
         path, f'<!doctype html>\n<html lang="en"><head>{head}</head>\n<body>\n{body}\n</body></html>\n'
     )
+
+
+def left_out(findings: Sequence[tuple[str, Finding]]) -> list[Table]:
+    """Return a table of what was noted of cases; none where nothing was."""
+    rows = [[name, finding.sentence()] for name, finding in findings]
+    return [Table(["case", "why"], rows)] if rows else []
 
 
 def _section(one: Section) -> str:

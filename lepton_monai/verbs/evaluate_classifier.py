@@ -33,6 +33,7 @@ from lepton_monai.plans.run import Run, open_runs
 from lepton_monai.training.devices import choose_device
 from lepton_monai.verbs.class_answers import OperatingPoint, answers_csv
 from lepton_monai.verbs.class_preparing import read_sources
+from lepton_monai.verbs.classifier_report import write_classifier_report
 from lepton_monai.verbs.requirements import require_same_classification
 from lepton_monai.verbs.sides import Side, cases_of_side
 
@@ -237,6 +238,15 @@ def _judged(
     )
     write_text(folder / "cases.csv", answers_csv(answers, point))
     write_json(folder / "metrics.json", evaluation_content(done))
+    write_classifier_report(
+        judged_of(answers, point),
+        answers,
+        point,
+        {**labels, "mean over the labels": figures} if labels else {"all": figures},
+        findings,
+        unit=unit,
+        path=folder / "report.html",
+    )
     return done
 
 

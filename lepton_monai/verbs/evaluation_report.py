@@ -10,12 +10,10 @@ from lepton_monai.core.wording import counted
 from lepton_monai.evaluation.intervals import Interval
 from lepton_monai.evaluation.summary import ALL_CLASSES, FIGURES, CaseFigures, by_patient
 from lepton_monai.exports.plots import Group, agreement, spread
-from lepton_monai.exports.report import Picture, Section, Table, write_report
+from lepton_monai.exports.report import NO_DEVICE, Picture, Section, Table, left_out, write_report
 
 WORST = 4
 """So many cases are shown: who trusts a model has seen where it fails."""
-
-NO_DEVICE = "No medical device: for research, never for a decision about a patient."
 
 
 def write_evaluation_report(
@@ -51,7 +49,7 @@ def write_evaluation_report(
         Section("Volumes", parts=[_volumes(cases, classes)]),
         Section("The worst cases", _why_worst(cases), _worst(cases, pictures)),
         Section("Every case, the worst first", parts=[_rows(cases)]),
-        Section("Left out", parts=[_left_out(findings)] if findings else []),
+        Section("Left out", parts=left_out(findings)),
     ]
     write_report(f"Segmentation of {', '.join(classes)}", lead, sections, path)
 
@@ -137,10 +135,6 @@ def _rows(cases: Sequence[CaseFigures]) -> Table:
         for row in ordered
     ]
     return Table(head, rows, "Undefined: the class is neither there nor found, or one of both is empty.")
-
-
-def _left_out(findings: Sequence[tuple[str, Finding]]) -> Table:
-    return Table(["case", "why"], [[name, finding.sentence()] for name, finding in findings])
 
 
 def _rounded(value: float, decimals: int = 3) -> str:

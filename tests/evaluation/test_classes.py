@@ -24,6 +24,8 @@ from lepton_monai.evaluation.classes import (
     f1,
     metrics_of,
     one_against_rest,
+    reliability,
+    roc,
     sensitivity,
     sensitivity_at_specificity,
     specificity,
@@ -199,3 +201,24 @@ def test_a_class_that_no_case_has_makes_means_over_classes_undefined() -> None:
 @pytest.mark.parametrize("name", sorted(metrics_of(2)))
 def test_of_no_case_every_figure_is_undefined(name: str) -> None:
     assert math.isnan(metrics_of(2)[name](np.zeros(0), np.zeros(0, dtype=np.int64)))
+
+
+@given(rows)
+def test_the_area_below_the_roc_is_the_auroc(pairs: list[tuple[int, int]]) -> None:
+    scores, labels = _arrays(pairs)
+    false, true = roc(scores, labels)
+    area = np.trapezoid(true, false)
+    np.testing.assert_allclose(area, auroc(scores, labels), equal_nan=True)
+
+
+def test_reliability_of_a_table_made_by_hand() -> None:
+    said, held = reliability(
+        np.array([0.0, 0.05, 0.1, 0.11, 0.65, 0.7, 1.0]), np.array([0, 0, 1, 0, 1, 0, 1])
+    )
+    np.testing.assert_allclose(said, [0.05, 0.11, 0.675, 1.0])
+    np.testing.assert_allclose(held, [1 / 3, 0.0, 0.5, 1.0])
+
+
+def test_reliability_of_nothing_is_nothing() -> None:
+    said, held = reliability(np.zeros(0), np.zeros(0, dtype=np.int64))
+    assert len(said) == len(held) == 0

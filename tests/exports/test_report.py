@@ -5,7 +5,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lepton_monai.exports.plots import Group, agreement, spread
+from lepton_monai.exports.plots import Group, agreement, spread, unit_square
 from lepton_monai.exports.report import Picture, Section, Table, write_report
 
 PNG = b"\x89PNG\r\n\x1a\nnot drawn"
@@ -84,6 +84,12 @@ def test_a_class_without_a_defined_value_is_drawn_empty() -> None:
 
 
 def test_the_names_of_classes_are_no_formulas() -> None:
+    line = (np.array([0.0, 1.0]), np.array([0.0, 0.5]))
+    assert "a$x^$" in unit_square({"a$x^$": line}, "across", "up")
     drawing = agreement({"a$x^$": [(1.0, 2.0)], "_b": [(3.0, 1.0)]}, "ml")
     assert "a$x^$" in drawing
     assert ">_b<" in drawing
+
+
+def test_a_square_without_lines_is_drawn() -> None:
+    assert "sensitivity" in unit_square({}, "1 - specificity", "sensitivity")

@@ -17,6 +17,7 @@ from lepton_monai.core.pseudonyms import Pseudonyms
 from lepton_monai.inference.decision import Decision, read_decisions, write_decisions
 from lepton_monai.plans.run import Run
 from lepton_monai.verbs.check_classifier import check_classifier
+from lepton_monai.verbs.classifier_report import MOST_WRONG
 from lepton_monai.verbs.evaluate_classifier import evaluate_classifier
 from lepton_monai.verbs.predict_classifier import predict_classifier
 from lepton_monai.verbs.train import AnyReport, train
@@ -98,6 +99,14 @@ def test_labels_that_hold_together_are_learnt_and_judged_each_by_itself(
         assert found["accuracy"]["mean"] == pytest.approx(right)
         means.append(wanted)
     assert content["figures"]["auroc"]["mean"] == pytest.approx(np.mean(means), abs=1e-6)
+    report = (done.folder / "report.html").read_text(encoding="utf-8")
+    assert f"{len(rows)} samples of" in report
+    wrong = sum(
+        row[f"class({name})"] not in {"", row[f"decision({name})"]}
+        for row in rows
+        for name in ("disc", "bar")
+    )
+    assert report.count("<td>disc: ") + report.count("<td>bar: ") == 2 * min(wrong, MOST_WRONG)
     assert np.mean(means) > 0.85
     assert "The mean over the labels" in evaluate_text(done)
 

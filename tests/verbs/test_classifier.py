@@ -5,6 +5,7 @@ import json
 import shutil
 import signal
 import stat
+from math import isnan
 from pathlib import Path
 
 import numpy as np
@@ -192,6 +193,23 @@ def test_figures_are_of_the_test_images_and_say_that_nobody_is_known(
     right = sum(row["class"] == row["decision"] for row in rows)
     assert content["figures"]["accuracy"]["mean"] == pytest.approx(right / 8)
     assert all(float(row["p(bar)"]) + float(row["p(disc)"]) == pytest.approx(1, abs=2e-6) for row in rows)
+
+
+def test_its_report_shows_every_figure_and_every_mistake(trained: AnyReport) -> None:
+    done = evaluate_classifier(trained.run.folder, pseudonyms=NAMES, device="cpu")
+    report = (done.folder / "report.html").read_text(encoding="utf-8")
+    for interval in done.figures.figures.values():
+        assert isnan(interval.mean) or f"<td>{interval.text(3)}</td>" in report
+    for truth, counts in zip(done.point.classes, done.figures.confusion, strict=True):
+        assert "".join(f"<td>{cell}</td>" for cell in (truth, *counts)) in report
+    with (done.folder / "cases.csv").open(encoding="utf-8") as file:
+        wrong = [row for row in csv.DictReader(file) if row["class"] != row["decision"]]
+    for row in wrong:
+        sure = f"{float(row['p(' + row['decision'] + ')']):.3f}"
+        cells = [row["case"], row["patient"], row["slice"], row["class"], row["decision"], sure]
+        assert "".join(f"<td>{cell}</td>" for cell in cells) in report
+    assert report.count("<tr>") == report.count("<tr><th>") + len(wrong) + 2 + len(done.figures.figures)
+    assert "images of one person may stand on both sides" in report
 
 
 def test_discs_and_bars_are_told_apart(pictures: Path, tmp_path: Path) -> None:
