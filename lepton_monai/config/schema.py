@@ -20,9 +20,12 @@ from lepton_monai.plans.plan import Plan
 Share = Annotated[float, Field(ge=0.0, lt=1.0)]
 Positive = Annotated[float, Field(gt=0.0)]
 Pattern = str | int
-CodeText = Annotated[str, Field(min_length=1, max_length=16, coerce_numbers_to_str=True)]
+_ONE_VALUE = r"^[^\\\x00-\x1f]+$"
+"""A backslash would begin a second value."""
+CodeText = Annotated[str, Field(max_length=16, pattern=_ONE_VALUE, coerce_numbers_to_str=True)]
 """The VR SH of a code's value and scheme: PS3.5 section 6.2."""
-Meaning = Annotated[str, Field(min_length=1, max_length=64)]
+Meaning = Annotated[str, Field(max_length=64, pattern=_ONE_VALUE)]
+"""The VR LO."""
 
 NETWORK_NAMES = (
     "dynunet",

@@ -132,6 +132,8 @@ def test_codes_say_what_a_class_is(tmp_path: Path) -> None:
         ("codes.tumour={type: [4147007, SCT, Mass]}", "category"),
         (f"codes.tumour={CODES.replace('4147007', '41470070000000000')}", "at most 16"),
         (f"codes.tumour={CODES.replace('[4147007, SCT, Mass]', 'Mass')}", "codes.tumour.type"),
+        (f"codes.tumour={CODES.replace('Mass', 'A' + chr(92) + 'B')}", "codes.tumour.type"),
+        (f"codes.tumour={CODES.replace('Mass', chr(39) * 2)}", "codes.tumour.type"),
     ],
 )
 def test_codes_that_say_nothing_are_a_mistake(tmp_path: Path, change: str, said: str) -> None:
