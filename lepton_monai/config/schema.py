@@ -6,13 +6,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args, get_type_hints
 
 from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
-from pydicom.sr.coding import Code
 
 from lepton_monai.cases.collect import DataChoice, ImageChoice, LabelChoice, Source
 from lepton_monai.cases.persons import read_persons
 from lepton_monai.cases.split import SplitRule
 from lepton_monai.core.wording import nearest
-from lepton_monai.labels.codes import ClassCodes
+from lepton_monai.labels.codes import ClassCodes, Code
 from lepton_monai.labels.labelset import LabelClass, LabelSet
 from lepton_monai.plans.options import PlanOptions
 from lepton_monai.plans.plan import Plan

@@ -20,6 +20,9 @@ Metric = Callable[[Scores, Labels], float]
 ECE_BINS = 15
 """Of equal width: Guo et al., On Calibration of Modern Neural Networks, ICML 2017."""
 
+RELIABILITY_GROUPS = 10
+"""Of a drawing, where each needs some samples."""
+
 
 RANKING = frozenset({"auroc", "auprc", "sensitivity_at_95_specificity"})
 """Figures of the order of the scores alone."""
@@ -76,17 +79,17 @@ def roc(scores: Scores, labels: Labels) -> tuple[Scores, Scores]:
         return false / false[-1], true / true[-1]
 
 
-def reliability(probabilities: Scores, labels: Labels, groups: int = 10) -> tuple[Scores, Scores]:
-    """Return mean probability and share of class 1 in groups of equal width, of those with samples.
+def reliability(probabilities: Scores, labels: Labels) -> tuple[Scores, Scores]:
+    """Return mean probability and share of class 1 in ten groups of equal width, of those with samples.
 
     Notes
     -----
     DeGroot and Fienberg, The Comparison and Evaluation of Forecasters, 1983.
     """
-    group = np.clip(np.ceil(probabilities * groups).astype(np.int64) - 1, 0, groups - 1)
-    count = np.bincount(group, minlength=groups)
+    group = _bins(probabilities, RELIABILITY_GROUPS)
+    count = np.bincount(group)
     there = count > 0
-    sums = (np.bincount(group, weights=one, minlength=groups)[there] for one in (probabilities, labels))
+    sums = (np.bincount(group, weights=one)[there] for one in (probabilities, labels))
     said, held = (one / count[there] for one in sums)
     return said, held
 
@@ -156,8 +159,7 @@ def expected_calibration_error(scores: Scores, labels: Labels) -> float:
         return float("nan")
     confidence = probabilities.max(axis=1)
     right = probabilities.argmax(axis=1) == labels
-    bins = np.clip(np.ceil(confidence * ECE_BINS).astype(np.int64) - 1, 0, ECE_BINS - 1)
-    gaps = np.bincount(bins, weights=right - confidence)
+    gaps = np.bincount(_bins(confidence, ECE_BINS), weights=right - confidence)
     return float(np.abs(gaps).sum() / len(labels))
 
 
@@ -196,6 +198,11 @@ def _curve(scores: Scores, labels: Labels) -> tuple[Scores, Scores]:
     true = np.cumsum(positive)[last_of_ties]
     false = last_of_ties + 1 - true
     return np.concatenate([[0.0], true]), np.concatenate([[0.0], false])
+
+
+def _bins(probabilities: Scores, count: int) -> Labels:
+    """Return the bin of equal width that each lies in; a bin holds its upper edge."""
+    return np.clip(np.ceil(probabilities * count).astype(np.int64) - 1, 0, count - 1)
 
 
 def _recall(decided: Labels, labels: Labels, one: int) -> float:

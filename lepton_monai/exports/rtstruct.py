@@ -134,7 +134,7 @@ def _observation(number: int, codes: ClassCodes | None) -> Dataset:
         ObservationNumber=number, ReferencedROINumber=number, RTROIInterpretedType="", ROIInterpreter=""
     )
     if codes is not None:
-        value, scheme, meaning, _ = codes.kind
+        value, scheme, meaning = codes.kind
         coded = item(CodeValue=value, CodingSchemeDesignator=scheme, CodeMeaning=meaning)
         made.RTROIIdentificationCodeSequence = Items([coded])
     return made

@@ -77,13 +77,14 @@ def _segment(number: int, name: str, prediction: Prediction) -> Any:
     from highdicom import AlgorithmIdentificationSequence
     from highdicom.seg import SegmentDescription
     from pydicom.sr.codedict import codes
+    from pydicom.sr.coding import Code
 
     told = prediction.codes.get(name, UNTOLD)
     return SegmentDescription(
         segment_number=number,
         segment_label=name,
-        segmented_property_category=told.category,
-        segmented_property_type=told.kind,
+        segmented_property_category=Code(*told.category),
+        segmented_property_type=Code(*told.kind),
         algorithm_type="AUTOMATIC",
         algorithm_identification=AlgorithmIdentificationSequence(
             name=MANUFACTURER, family=codes.DCM.ArtificialIntelligence, version=prediction.version

@@ -74,6 +74,7 @@ def _measured(number: int, name: str, prediction: Prediction) -> Any:
     """Return the group of one class: PS3.16 TID 1411."""
     from highdicom import sr
     from pydicom.sr.codedict import codes
+    from pydicom.sr.coding import Code
 
     told = prediction.codes.get(name, UNTOLD)
     mask = prediction.mask
@@ -88,8 +89,8 @@ def _measured(number: int, name: str, prediction: Prediction) -> Any:
             segment_number=number,
             source_series=sr.SourceSeriesForSegmentation(prediction.series.uid),
         ),
-        finding_category=told.category,
-        finding_type=told.kind,
+        finding_category=Code(*told.category),
+        finding_type=Code(*told.kind),
         measurements=[
             sr.Measurement(
                 name=codes.SCT.Volume,

@@ -91,7 +91,4 @@ def load_model(runs: Sequence[Run], device: torch.device) -> Model:
 
 def _member(run: Run, device: torch.device) -> Member:
     plan = run.plan()
-    network = with_weights_of(run, network_of(plan), device)
-    if plan.training.channels_last:  # what was fastest in training is so here
-        network.to(memory_format=torch.channels_last_3d)  # type: ignore[call-overload] # torch's stubs lack it alone
-    return Member(network, plan)
+    return Member(with_weights_of(run, network_of(plan), device), plan)

@@ -148,10 +148,10 @@ def build_network(plan: NetworkPlan, classes: int, patch_size: Triple) -> torch.
     """
     try:
         if plan.name.startswith(MONAI_CLASS):
-            return with_direct_norms(
-                _by_class(plan.name.removeprefix(MONAI_CLASS), plan.arguments, classes + 1)
-            )
-        return with_direct_norms(NETWORKS[plan.name](plan, classes + 1, patch_size))
+            network = _by_class(plan.name.removeprefix(MONAI_CLASS), plan.arguments, classes + 1)
+        else:
+            network = NETWORKS[plan.name](plan, classes + 1, patch_size)
+        return with_direct_norms(network)
     except (KeyError, TypeError, ValueError) as error:
         message = (
             f"The network `{plan.name}` can't be built ({error}). Known are {', '.join(NETWORKS)}, and "

@@ -5,8 +5,6 @@ from typing import Any
 
 import torch
 
-CHANNELS_LAST = torch.channels_last_3d
-
 VOXELS_A_ROW = 64
 """At most: torch's kernels are up to six times as fast on long rows than on one voxel's few channels."""
 
@@ -54,7 +52,7 @@ def with_direct_norms(network: torch.nn.Module) -> torch.nn.Module:
 
 def _has_channels_last(images: torch.Tensor) -> bool:
     # Of a single voxel both layouts are one, and only torch's own refuses to normalise it.
-    return images.is_contiguous(memory_format=CHANNELS_LAST) and not images.is_contiguous()
+    return images.is_contiguous(memory_format=torch.channels_last_3d) and not images.is_contiguous()
 
 
 class _ChannelsLast(torch.autograd.Function):
@@ -104,11 +102,11 @@ def _rows(images: torch.Tensor) -> torch.Tensor:
 
 
 def _over_voxels(rows: torch.Tensor, channels: int) -> torch.Tensor:
-    """Sum rows over voxels: float32 ``(n, channel)``."""
-    return rows.sum(1).float().view(rows.shape[0], -1, channels).sum(1)
+    """Sum rows over voxels: ``(n, channel)``."""
+    return rows.sum(1).view(rows.shape[0], -1, channels).sum(1)
 
 
 def _for_rows(values: torch.Tensor, rows: torch.Tensor) -> torch.Tensor:
     """Repeat values, ``(n, channel)``, for each voxel of a row."""
     repeats = rows.shape[2] // values.shape[1]
-    return values.to(rows.dtype).repeat(1, repeats)[:, None]
+    return values.repeat(1, repeats)[:, None]

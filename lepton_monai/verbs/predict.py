@@ -209,8 +209,7 @@ def _predict_case(
         write_mask(mask, target / FILES[NIFTI])
         written = [NIFTI]
     if isinstance(case.image, Series):
-        about = (model.plan.classes, model.digest, __version__, codes)
-        prediction = Prediction(mask, case.image, *about)
+        prediction = Prediction(mask, case.image, model.plan.classes, model.digest, __version__, codes)
         objects, findings = write_objects(prediction, target, missing)
         written += objects
     if not before:

@@ -1,10 +1,10 @@
 from pathlib import Path
 
 import pytest
-from pydicom.sr.coding import Code
 
 from lepton_monai.config.load import load_config, load_task, write_config
 from lepton_monai.core.errors import ConfigError
+from lepton_monai.labels.codes import Code
 
 GOOD = """task: segmentation
 data:

@@ -9,11 +9,10 @@ import pytest
 from numpy.typing import NDArray
 from pydicom import dcmread
 from pydicom.dataset import Dataset
-from pydicom.sr.coding import Code
 
 from lepton_monai.dicom import scan
 from lepton_monai.exports.formats import FILES, write_objects
-from lepton_monai.labels.codes import ClassCodes
+from lepton_monai.labels.codes import ClassCodes, Code
 from lepton_monai.labels.labelset import Regions
 from lepton_monai.labels.rtstruct import rasterise, read_structures
 from lepton_monai.labels.seg import read_segments

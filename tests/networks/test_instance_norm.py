@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from lepton_monai.networks.build import build_network
+from lepton_monai.networks.build import SupervisedDynUNet, build_network
 from lepton_monai.networks.instance_norm import DirectInstanceNorm, with_direct_norms
 from lepton_monai.plans.plan import NetworkPlan
 
@@ -57,8 +57,9 @@ def _out_and_gradients(
 def test_the_gradient_is_that_of_finite_differences() -> None:
     norm = DirectInstanceNorm(torch.nn.InstanceNorm3d(CHANNELS, affine=True))
     norm.weight = torch.nn.Parameter(torch.linspace(-1.0, 2.0, CHANNELS))
-    image = torch.randn(2, CHANNELS, 2, 3, 4).to(memory_format=torch.channels_last_3d)
-    direction, weight = torch.randn(image.shape), torch.randn(image.shape)
+    random = torch.Generator().manual_seed(0)
+    image, direction, weight = torch.randn(3, 2, CHANNELS, 2, 3, 4, generator=random)
+    image = image.to(memory_format=torch.channels_last_3d)
     leaf = image.clone().requires_grad_()
     (norm(leaf) * weight).sum().backward()
     step = 1e-2
@@ -69,23 +70,42 @@ def test_the_gradient_is_that_of_finite_differences() -> None:
 
 
 def test_the_layout_stays() -> None:
+    gradients: list[torch.Tensor] = []
     norm = DirectInstanceNorm(torch.nn.InstanceNorm3d(CHANNELS, affine=True))
     leaf = torch.randn(2, CHANNELS, 4, 5, 6).to(memory_format=torch.channels_last_3d).requires_grad_()
-    out = norm(leaf)
-    out.sum().backward()
+    image = leaf * 1.0  # a leaf's own gradient is laid out anew
+    image.register_hook(gradients.append)
+    out = norm(image)
+    out.square().sum().backward()
     assert out.is_contiguous(memory_format=torch.channels_last_3d)
-    assert leaf.grad is not None
-    assert leaf.grad.is_contiguous(memory_format=torch.channels_last_3d)
+    assert gradients[0].is_contiguous(memory_format=torch.channels_last_3d)
 
 
 def test_weights_of_a_network_with_instance_norms_fit_one_without() -> None:
     plan = NetworkPlan("dynunet", (4, 8, 8), ((3, 3, 3),) * 3, ((1, 1, 1), (2, 2, 2), (2, 2, 2)))
-    network = build_network(plan, 1, (16, 16, 16))
+    network = build_network(plan, 1, (16, 16, 16)).eval()
     assert not any(isinstance(one, torch.nn.InstanceNorm3d) for one in network.modules())
     names = [name for name in network.state_dict() if ".norm" in name]
     assert names
     assert {name.rsplit(".", 2)[1] for name in names} <= {"norm1", "norm2"}
     assert {name.rsplit(".", 1)[1] for name in names} == {"weight", "bias"}
+
+    plain = SupervisedDynUNet(
+        3,
+        1,
+        2,
+        plan.kernels,
+        plan.strides,
+        plan.strides[1:],
+        filters=plan.channels,
+        norm_name=("INSTANCE", {"affine": True}),
+    ).eval()
+    network.load_state_dict(plain.state_dict(), strict=True)
+    image = torch.randn(1, 1, 16, 16, 16, generator=torch.Generator().manual_seed(0))
+    last = image.to(memory_format=torch.channels_last_3d)
+    found = network.to(memory_format=torch.channels_last_3d)(last)  # type: ignore[call-overload] # torch's stubs lack it alone
+    torch.testing.assert_close(found, plain(image), rtol=1e-4, atol=1e-4)
+    assert {*plain.state_dict()} == {*network.state_dict()}
 
 
 def test_norms_that_keep_statistics_stay() -> None:
