@@ -55,6 +55,18 @@ class Case:
     study: str = ""
 
 
+def origin_of(series: Series) -> dict[str, str]:
+    """Return what `key.json`, and nothing else, says of a series: whose it is, and where to find it."""
+    identity = series.identity
+    return {
+        "patient_id": identity.patient_id,
+        "study_uid": identity.study_uid,
+        "series_uid": identity.series_uid,
+        "description": series.description,
+        "part": series.part,
+    }
+
+
 def load_image(case: Case) -> Volume:
     """Read the image of a case.
 

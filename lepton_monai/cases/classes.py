@@ -1,7 +1,7 @@
 """From what lies in a folder to cases with a class each: series by tag, table or segment, or pictures."""
 
 from collections import Counter
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Literal, TypeVar
@@ -10,7 +10,7 @@ import numpy as np
 
 from lepton_monai.cases.case import Case
 from lepton_monai.cases.clinical import ClinicalChoice, clinical_rows, file_of, row_key
-from lepton_monai.cases.collect import DataChoice, ImageChoice, LabelChoice, Source, collect
+from lepton_monai.cases.collect import Collection, DataChoice, ImageChoice, LabelChoice, Source, collect
 from lepton_monai.core.errors import FileRefused, InputError
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.patterns import matches
@@ -145,6 +145,8 @@ class Classified:
         Of cases that are left out, by pseudonym.
     clinical
         What is known of a case besides its image, by pseudonym.
+    refused
+        Series of the wanted kind that make no volume: their findings are among the others.
     """
 
     cases: tuple[Case, ...]
@@ -153,6 +155,7 @@ class Classified:
     targets: Mapping[str, Target]
     findings: tuple[tuple[str, Finding], ...]
     clinical: Mapping[str, ClinicalRow] = field(default_factory=dict)
+    refused: tuple[str, ...] = ()
 
 
 def collect_classified(
@@ -168,14 +171,14 @@ def collect_classified(
         A table can't be read.
     """
     if choice.level == "image":
-        cases, findings = _pictures(choice, pseudonyms), []
+        collection = Collection(tuple(_pictures(choice, pseudonyms)), ())
     else:
         collection = collect(_series_choice(choice), pseudonyms, progress)
-        cases, findings = list(collection.cases), list(collection.findings)
+    cases, findings, refused = collection.cases, list(collection.findings), collection.refused
     clinical = clinical_rows(cases, choice.clinical, choice.folder) if choice.clinical else {}
     if choice.label.source == "segment":
         (name,) = choice.label.segments.names
-        return Classified(tuple(cases), (f"no {name}", name), "one", {}, tuple(findings), clinical)
+        return Classified(cases, (f"no {name}", name), "one", {}, tuple(findings), clinical, refused)
     holds: Holds
     if choice.label.columns:
         classes, holds = choice.label.columns, "any"
@@ -194,7 +197,7 @@ def collect_classified(
         there = f"{counted(len(cases), 'case')} in {choice.root}"
         message = f"The table {choice.label.table} says nothing of the {there}."
         raise InputError(message)
-    return Classified(used, classes, holds, targets, tuple(findings), clinical)
+    return Classified(used, classes, holds, targets, tuple(findings), clinical, refused)
 
 
 def _said(
@@ -239,9 +242,7 @@ def _found_classes(named: Mapping[str, str], label: ClassLabels) -> tuple[str, .
     return found
 
 
-def _require_two(
-    classes: Sequence[str], named: Mapping[str, str], root: Path, unwanted: Collection[str]
-) -> None:
+def _require_two(classes: Sequence[str], named: Mapping[str, str], root: Path, unwanted: set[str]) -> None:
     if len(classes) < 2:
         message = f"Two classes are needed; {root} holds {', '.join(classes) or 'none'}."
         raise InputError(message)

@@ -6,10 +6,10 @@ from pathlib import Path
 from typing import Literal
 
 from lepton_monai.cases.case import Case
-from lepton_monai.cases.match import match_labels
+from lepton_monai.cases.match import labels_without_image, match_labels
 from lepton_monai.cases.persons import persons_of
 from lepton_monai.core.errors import InputError
-from lepton_monai.core.findings import Finding
+from lepton_monai.core.findings import FILE, Finding
 from lepton_monai.core.patterns import matches
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms
@@ -52,7 +52,7 @@ class ImageChoice:
     folder: str | None
     pattern: Literal["*", "*/*"] = "*"
 
-    def wants(self, series: Series) -> str:
+    def wants(self, series: Series | RefusedSeries) -> str:
         """Say why a series isn't wanted; empty: it is."""
         if self.modality and series.modality != self.modality:
             return f"its modality is {series.modality}, {self.modality} is wanted"
@@ -106,10 +106,21 @@ class DataChoice:
 
 @dataclass(frozen=True)
 class Collection:
-    """Cases, and what was noted about those that are left out, by pseudonym."""
+    """Cases, and what was noted about those that are left out, by pseudonym.
+
+    Parameters
+    ----------
+    cases
+        All that can be used, as far as headers tell.
+    findings
+        About files, cases, and series of the wanted kind that make none.
+    refused
+        Series of the wanted kind that make no volume: their findings are among the others.
+    """
 
     cases: tuple[Case, ...]
     findings: tuple[tuple[str, Finding], ...]
+    refused: tuple[str, ...] = ()
 
 
 def collect(data: DataChoice, pseudonyms: Pseudonyms, progress: Progress = SILENT) -> Collection:
@@ -149,6 +160,13 @@ def refused_pseudonym(refused: RefusedSeries, pseudonyms: Pseudonyms) -> str:
     return pseudonyms.of(refused.modality or "OT", *parts)
 
 
+def refused_series(index: Index, image: ImageChoice, pseudonyms: Pseudonyms) -> list[tuple[str, Finding]]:
+    """Return why each series of the wanted kind that makes no volume doesn't, by pseudonym."""
+    return [
+        (refused_pseudonym(one, pseudonyms), one.finding) for one in index.refused if not image.wants(one)
+    ]
+
+
 def study_pseudonym(series: Series, pseudonyms: Pseudonyms) -> str:
     """Return the name that the study of a series has in everything that is written."""
     return pseudonyms.of("ST", series.identity.patient_key, series.identity.study_uid)
@@ -163,6 +181,9 @@ def _collect_dicom(index: Index, data: DataChoice, pseudonyms: Pseudonyms) -> Co
         message = (
             f"None of the {len(index.series)} usable series is {_described(image)}; they are {kinds_there}."
         )
+        codes = [finding.code for _, finding in refused_series(index, image, pseudonyms)]
+        if codes:
+            message += f" {len(codes)} that would fit are refused: {', '.join(sorted(set(codes)))}."
         said = {series.description for series in index.series} - {""} if image.description else set()
         raise InputError(message).beside(most_alike(image.description or "", said))
     kinds = MODALITIES[label.source]
@@ -172,9 +193,13 @@ def _collect_dicom(index: Index, data: DataChoice, pseudonyms: Pseudonyms) -> Co
     names = [series_pseudonym(series, pseudonyms) for series in images]
     name_of = {series.uid: name for series, name in zip(images, names, strict=True)}
     # Tables, masks and texts lie beside images everywhere: `index` counts them.
-    findings = [("file", finding) for finding in index.findings if finding.code != "not_dicom"]
+    findings = [(FILE, finding) for finding in index.findings if finding.code != "not_dicom"]
     findings += [("patients", finding) for finding in leaks]
     findings += [(name_of[finding.series_uid or ""], finding) for finding in noted]
+    all_series = {one.uid for one in index.series} | {one.uid for one in index.refused}
+    findings += [(FILE, one) for one in labels_without_image(annotations, label.labels, all_series)]
+    refused = refused_series(index, image, pseudonyms)
+    findings += refused
     ambiguous = {finding.series_uid for finding in noted if finding.code == "label_ambiguous"}
     cases: list[Case] = []
     for at, (series, name) in enumerate(zip(images, names, strict=True)):
@@ -210,7 +235,8 @@ def _collect_dicom(index: Index, data: DataChoice, pseudonyms: Pseudonyms) -> Co
         )
         there = label.labels.most_alike(names[0] for one in annotations for names in one.region_names)
         raise InputError(message).beside(there)
-    return Collection(tuple(cases), tuple(findings))
+    without_volume = dict.fromkeys(named for named, finding in refused if finding.severity == "refused")
+    return Collection(tuple(cases), tuple(findings), tuple(without_volume))
 
 
 def _collect_nifti(data: DataChoice, pseudonyms: Pseudonyms) -> Collection:

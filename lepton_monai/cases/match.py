@@ -1,6 +1,6 @@
 """Which label belongs to which image: the referenced series decides, never a guess."""
 
-from collections.abc import Sequence
+from collections.abc import Collection, Sequence
 
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.wording import counted
@@ -56,6 +56,29 @@ def match_labels(
             message = f"Of {counted(len(referenced), 'instance')} that the label names none is here."
             findings.append(Finding("referenced_instances_absent", message, images[at].uid))
     return matched, unwanted, findings
+
+
+def labels_without_image(
+    annotations: Sequence[Annotation], labels: LabelSet, there: Collection[str]
+) -> list[Finding]:
+    """Return a finding for every label of a class whose images aren't here.
+
+    Parameters
+    ----------
+    annotations
+        Label objects of one source.
+    labels
+        The classes.
+    there
+        UIDs of all series that are here, whether they are wanted, usable or refused.
+    """
+    return [
+        Finding("label_without_image", "The images that a label was drawn on aren't here.", path=one.path)
+        for one in annotations
+        if one.referenced_series_uids
+        and not set(one.referenced_series_uids) & set(there)
+        and any(labels.matches(names) for names in one.region_names)
+    ]
 
 
 def _images_of(annotation: Annotation, images: Sequence[Series]) -> list[int]:

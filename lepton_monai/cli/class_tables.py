@@ -3,9 +3,10 @@
 from collections.abc import Sequence
 from dataclasses import asdict
 from math import isnan
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from lepton_monai.cli.tables import finding_document, findings_text, table
+from lepton_monai.cli.tables import finding_document, findings_text, refused_text, table
 from lepton_monai.core.errors import PartlyDoneError
 from lepton_monai.core.wording import counted
 
@@ -23,7 +24,7 @@ MOST_ROWS = 40
 """Predictions on the terminal; all are in the table on disk."""
 
 
-def check_text(found: "ClassCheckReport") -> str:
+def check_text(found: "ClassCheckReport", roots: Sequence[Path] = ()) -> str:
     """Return the classes by side, and the findings."""
     rows = [
         (side, str(found.keys[side]), str(found.samples[side]), *_counts(counts, found.unknown[side]))
@@ -31,7 +32,9 @@ def check_text(found: "ClassCheckReport") -> str:
     ]
     head = ("side", f"{found.unit}s", "samples", *found.classes)
     note = "" if found.unit == "patient" else "No patients are known: the split is by image."
-    return "\n\n".join(part for part in (findings_text(found.findings), table(head, rows), note) if part)
+    note += refused_text(found.refused)
+    told = findings_text(found.findings, roots)
+    return "\n\n".join(part for part in (told, table(head, rows), note.lstrip()) if part)
 
 
 def _counts(counts: Sequence[int], unknown: Sequence[int]) -> list[str]:
@@ -57,10 +60,11 @@ def check_document(found: "ClassCheckReport") -> dict[str, Any]:
             for side, counts in found.counts.items()
         },
         "findings": [finding_document(name, finding) for name, finding in found.findings],
+        "refused": list(found.refused),
     }
 
 
-def train_text(done: "TrainReport[ClassificationPlan, ClassEvaluation]") -> str:
+def train_text(done: "TrainReport[ClassificationPlan, ClassEvaluation]", roots: Sequence[Path] = ()) -> str:
     """Return what was trained on, the validation figures, and where the run is."""
     training, size = done.plan.training, done.plan.input.size
     sides = " x ".join(str(side) for side in size if side > 1)
@@ -69,7 +73,7 @@ def train_text(done: "TrainReport[ClassificationPlan, ClassEvaluation]") -> str:
         f"in {training.precision} on {counted(done.trained_on, 'sample')} of "
         f"{counted(len(done.plan.classes), 'class')}."
     )
-    parts = [findings_text(done.findings), said]
+    parts = [findings_text(done.findings, roots), said]
     if done.validation is not None:
         parts.append(_decisions_text(done))
         parts.append(evaluate_text(done.validation, "validation"))
@@ -219,7 +223,7 @@ def compare_document(done: "ClassComparison") -> dict[str, Any]:
     }
 
 
-def predict_text(done: "ClassPredictReport") -> str:
+def predict_text(done: "ClassPredictReport", roots: Sequence[Path] = ()) -> str:
     """Return one line a sample, what was passed over, and where the table is."""
     rows = []
     for record in done.records[:MOST_ROWS]:
@@ -236,7 +240,7 @@ def predict_text(done: "ClassPredictReport") -> str:
     )
     named = [*done.failed, *done.findings, *done.passed_over]
     head = ("case", "patient", "slice", "decision", "probabilities")
-    return "\n\n".join(part for part in (findings_text(named), table(head, rows), ending) if part)
+    return "\n\n".join(part for part in (findings_text(named, roots), table(head, rows), ending) if part)
 
 
 def _decision(decision: str | dict[str, bool | None] | None) -> str:

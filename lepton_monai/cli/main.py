@@ -129,7 +129,7 @@ def check(config: Path, pictures: Path | None, changes: tuple[str, ...], **commo
             progress=told.progress,
         )
         shown: Any = class_tables if loaded.task == "classification" else tables
-        told.show(shown.check_document(found), shown.check_text(found))
+        told.show(shown.check_document(found), shown.check_text(found, [loaded.data.root]))
 
 
 @lepton.command(short_help="Train by a config; test cases are never opened.")
@@ -215,11 +215,11 @@ def train(
         }
         if fold == "all":
             folds = train_folds(loaded, run, **options)
-            told.show(run_tables.folds_document(folds), run_tables.folds_text(folds))
+            told.show(run_tables.folds_document(folds), run_tables.folds_text(folds, [loaded.data.root]))
             return
         done = verb(loaded, run, **options)
         if this_rank().is_first:
-            told.show(shown.train_document(done), shown.train_text(done))
+            told.show(shown.train_document(done), shown.train_text(done, [loaded.data.root]))
 
 
 @lepton.command(short_help="Figures of one run, or of two in pairs.")
@@ -315,7 +315,7 @@ def predict(
             **({} if formats is None else {"formats": [one.strip() for one in formats.split(",")]}),
         )
         shown: Any = tables if isinstance(done, PredictReport) else class_tables
-        told.show(shown.predict_document(done), shown.predict_text(done))
+        told.show(shown.predict_document(done), shown.predict_text(done, [folder]))
         shown.require_all_done(done)
 
 

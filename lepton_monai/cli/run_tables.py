@@ -1,8 +1,9 @@
 """What is printed of runs: plans, trainings, figures; text for a person, and the same as one document."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from math import isnan
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from lepton_monai.cli import class_tables
@@ -37,7 +38,7 @@ def plan_document(plan: "Plan | ClassificationPlan") -> dict[str, Any]:
     return asdict(plan)
 
 
-def train_text(done: "TrainReport[Plan, Evaluation]") -> str:
+def train_text(done: "TrainReport[Plan, Evaluation]", roots: Sequence[Path] = ()) -> str:
     """Return what was trained on, the validation figures, and where the run is."""
     training = done.plan.training
     patch = " x ".join(str(side) for side in training.patch_size)
@@ -45,7 +46,7 @@ def train_text(done: "TrainReport[Plan, Evaluation]") -> str:
         f"Trained {counted(training.steps, 'step')} of {counted(training.batch_size, 'patch')} of {patch} "
         f"voxels in {training.precision} on {counted(done.trained_on, 'case')}."
     )
-    parts = [findings_text(done.findings), said]
+    parts = [findings_text(done.findings, roots), said]
     if done.validation is not None:
         parts.append(evaluate_text(done.validation, "validation"))
     parts.append(f"The run is in {done.run.folder}; its test cases were not opened.")
@@ -64,17 +65,17 @@ def train_document(done: "TrainReport[Plan, Evaluation]") -> dict[str, Any]:
     }
 
 
-def folds_text(done: "FoldsReport") -> str:
+def folds_text(done: "FoldsReport", roots: Sequence[Path] = ()) -> str:
     """Return what was trained of every fold, and what to do with all of them."""
-    parts = [_trained_text(one) for one in done.trained]
+    parts = [_trained_text(one, roots) for one in done.trained]
     said = f"Trained {counted(len(done.trained), 'fold')}"
     said += f"; {done.already_there} there already." if done.already_there else "."
     parts.append(f"{said} `lepton evaluate {done.folder}` judges each on its own test side.")
     return "\n\n".join(parts)
 
 
-def _trained_text(one: "AnyReport") -> str:
-    return train_text(one) if one.run.task == "segmentation" else class_tables.train_text(one)
+def _trained_text(one: "AnyReport", roots: Sequence[Path] = ()) -> str:
+    return train_text(one, roots) if one.run.task == "segmentation" else class_tables.train_text(one, roots)
 
 
 def _trained_document(one: "AnyReport") -> dict[str, Any]:

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 from lepton_monai.cli.terminal import on_terminal, visible
 from lepton_monai.core.errors import PartlyDoneError
-from lepton_monai.core.findings import Finding
+from lepton_monai.core.findings import FILE, RULES, Finding
 from lepton_monai.core.wording import counted
 
 if TYPE_CHECKING:  # each verb's own command imports it; the others shall not pay for it
@@ -154,7 +154,7 @@ def convert_document(done: "ConvertReport") -> dict[str, Any]:
     }
 
 
-def check_text(found: "CheckReport") -> str:
+def check_text(found: "CheckReport", roots: Sequence[Path] = ()) -> str:
     """Return the findings, the worst first, the cases, and the counts."""
     volumes = (f"{name} (ml)" for name in found.classes)
     head = ("case", "patient", "side", "voxels", "spacing (mm)", "unit", *volumes)
@@ -176,8 +176,16 @@ def check_text(found: "CheckReport") -> str:
     patients = len({row.patient for row in used})
     counts = ", ".join(f"{count} {side}" for side, count in sorted(sides.items()))
     all_cases = f"{counted(len(found.rows), 'case')} of {counted(patients, 'patient')}"
-    ending = f"{len(used)} of {all_cases} can be used: {counts}."
-    return "\n\n".join(part for part in (findings_text(found.findings), table(head, rows), ending) if part)
+    ending = f"{len(used)} of {all_cases} can be used: {counts}.{refused_text(found.refused)}"
+    told = findings_text(found.findings, roots)
+    return "\n\n".join(part for part in (told, table(head, rows), ending) if part)
+
+
+def refused_text(refused: Sequence[str]) -> str:
+    """Say which series of the wanted kind make no case; empty: there is none."""
+    if not refused:
+        return ""
+    return f" {len(refused)} more series of the wanted kind can't be: {', '.join(refused)} (above)."
 
 
 def check_document(found: "CheckReport") -> dict[str, Any]:
@@ -199,10 +207,11 @@ def check_document(found: "CheckReport") -> dict[str, Any]:
             for row in found.rows
         ],
         "findings": [finding_document(name, finding) for name, finding in found.findings],
+        "refused": list(found.refused),
     }
 
 
-def predict_text(done: "PredictReport") -> str:
+def predict_text(done: "PredictReport", roots: Sequence[Path] = ()) -> str:
     """Return one line a mask, what was passed over, and where things are."""
     rows = [
         (
@@ -219,7 +228,7 @@ def predict_text(done: "PredictReport") -> str:
         f"passed over. Masks, pictures and records are in {done.out}."
     )
     head = ("case", "patient", "volume (ml)", "mask")
-    parts = [findings_text(named), table(head, rows), ending]
+    parts = [findings_text(named, roots), table(head, rows), ending]
     return "\n\n".join(part for part in parts if part)
 
 
@@ -278,16 +287,22 @@ def finding_document(name: str, finding: Finding) -> dict[str, str]:
 
 
 def findings_text(named: Iterable[Named], roots: Sequence[Path] = ()) -> str:
-    """Return one line a finding; a remark on more than three things is told once, with a count."""
-    by_code: dict[str, list[Named]] = {}
+    """Return one line a finding, each once; of more than three alike one, with a count.
+
+    What is refused and has a name is told of each: somebody misses it.
+    """
+    alike: dict[tuple[str, bool], dict[str, Finding]] = {}
     for name, finding in named:
-        by_code.setdefault(finding.code, []).append((name, finding))
+        of_file = name in {"", FILE}
+        line = finding_line("" if of_file else name, finding, roots)
+        alike.setdefault((finding.code, of_file), {})[line] = finding
     lines = []
-    for same in by_code.values():
-        shown = same if len(same) <= 3 or same[0][1].severity == "refused" else same[:1]
-        lines += [finding_line(name, finding, roots) for name, finding in shown]
+    for (code, of_file), same in alike.items():
+        all_of_them = len(same) <= 3 or (RULES[code].severity == "refused" and not of_file)
+        shown = list(same) if all_of_them else list(same)[:1]
         if len(shown) < len(same):
-            lines[-1] += f" (And {len(same) - 1} more.)"
+            shown[-1] += f" (And {len(same) - 1} more.)"
+        lines += shown
     return "\n".join(lines)
 
 

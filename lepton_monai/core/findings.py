@@ -1,11 +1,15 @@
 """Findings: what was noticed about a file or a series, each with a code from one registry."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 Severity = Literal["info", "refused"]
 Action = Literal["used", "split", "left_out"]
+
+FILE = "file"
+"""Stands for the name where a finding is about a file that belongs to no series yet."""
 
 
 @dataclass(frozen=True)
@@ -124,6 +128,7 @@ RULES: dict[str, Rule] = {
     # labels
     "label_absent": _passed_over("Draw the label, or set `empty: negative`."),
     "label_empty": _passed_over("Draw the label, or set `empty: negative`."),
+    "label_without_image": _passed_over("Export its images too."),
     "label_unreadable": _passed_over("Export the label again."),
     "label_off_grid": _passed_over("The label doesn't lie on its image."),
     "label_ambiguous": _passed_over("Two labels fit one image; keep one, or narrow the pattern."),
@@ -148,6 +153,9 @@ RULES: dict[str, Rule] = {
     "same_image_twice": _used("Name the persons in a table: data.patients."),
     "split_patient_unknown": _used("The split names a patient that isn't in the data."),
     "patient_not_in_split": _passed_over("The split file doesn't name this patient."),
+    "case_absent": _refused(
+        "Were the data moved (--set data.root=...), or was another salt used (--salt)?"
+    ),
     "training_data_in_test": _refused("A test case holds images that the run was trained on."),
     # prediction
     "does_not_fit": _passed_over(),
@@ -200,3 +208,8 @@ class Finding:
     def sentence(self) -> str:
         """Return the message followed by what to do."""
         return f"{self.message} {RULES[self.code].advice}".rstrip()
+
+
+def records_of(named: Iterable[tuple[str, Finding]]) -> list[dict[str, str]]:
+    """Return what is kept of findings about cases: pseudonym, code and sentence of each."""
+    return [{"case": name, "code": finding.code, "message": finding.sentence()} for name, finding in named]

@@ -107,6 +107,11 @@ class RefusedSeries:
         """The series instance UID."""
         return self.identity.series_uid
 
+    @property
+    def description(self) -> str:
+        """Of the first of the headers."""
+        return self.headers[0].description
+
 
 def volumes_of(headers: Iterable[Header]) -> tuple[list[Series], list[RefusedSeries]]:
     """Make volumes of the slices of one series.

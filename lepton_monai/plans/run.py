@@ -8,10 +8,11 @@ from typing import Any
 
 import yaml
 
-from lepton_monai.cases.case import Case
+from lepton_monai.cases.case import Case, origin_of
 from lepton_monai.cases.split import SIDES, Split
 from lepton_monai.core.errors import InputError
 from lepton_monai.core.files import digest_of, write_json
+from lepton_monai.dicom import Series
 from lepton_monai.plans.classification import ClassificationPlan, read_classification
 from lepton_monai.plans.plan import Plan, read_plan
 
@@ -213,6 +214,10 @@ def read_split(run: Run) -> dict[str, Any]:
 
 
 def write_key(folder: Path, cases: Iterable[Case]) -> None:
-    """Write the one file that links pseudonyms back to patients, mode 0600."""
-    content = {case.pseudonym: {"patient_id": case.patient_id} for case in cases}
+    """Write the one file that links pseudonyms back to patients and series, mode 0600."""
+    content = {
+        case.pseudonym: (origin_of(case.image) if isinstance(case.image, Series) else {})
+        | {"patient_id": case.patient_id}
+        for case in cases
+    }
     write_json(folder / "key.json", content, mode=0o600)

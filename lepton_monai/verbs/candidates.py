@@ -13,18 +13,31 @@ from lepton_monai.cases.collect import (
     study_pseudonym,
 )
 from lepton_monai.core.errors import ConfigError, InputError
-from lepton_monai.core.findings import Finding
+from lepton_monai.core.findings import FILE, Finding
 from lepton_monai.core.progress import Progress
 from lepton_monai.core.pseudonyms import Pseudonyms
-from lepton_monai.dicom import Series, scan
+from lepton_monai.dicom import RefusedSeries, Series, scan
 from lepton_monai.plans.classification import SourcePlan
 
 
 @dataclass(frozen=True)
 class Candidates:
-    """What fits, and what was passed over or refused, by pseudonym."""
+    """What fits, and what doesn't, by pseudonym.
+
+    Parameters
+    ----------
+    cases
+        To predict.
+    refused
+        Series of the wanted kind that make no volume.
+    passed_over
+        Series and images that aren't wanted.
+    findings
+        About files.
+    """
 
     cases: tuple[Case, ...]
+    refused: tuple[tuple[str, Finding], ...] = ()
     passed_over: tuple[tuple[str, Finding], ...] = ()
     findings: tuple[tuple[str, Finding], ...] = ()
 
@@ -40,7 +53,7 @@ class Candidates:
             return
         reasons = [
             f"  {name}: {finding.code}: {finding.sentence()}"
-            for name, finding in (*self.passed_over, *self.findings)
+            for name, finding in (*self.refused, *self.passed_over, *self.findings)
         ]
         raise InputError("\n".join([f"Nothing in {folder} fits the model.", *reasons]))
 
@@ -109,19 +122,35 @@ def series_candidates(
     passed_over: list[tuple[str, Finding]] = []
     for series in index.series:
         name = series_pseudonym(series, pseudonyms)
-        reason = choice.wants(series)
-        if series_uid is not None and series.uid != series_uid:
-            reason = "another series was asked for"
+        reason = _unwanted(series, choice, series_uid)
         if not reason and series.unit not in units:
             reason = f"its values are in {series.unit}, the model was trained on {' or '.join(units)}"
         if reason:
-            finding = Finding("does_not_fit", f"{reason[0].upper()}{reason[1:]}.", series.uid)
-            passed_over.append((name, finding))
+            passed_over.append((name, _does_not_fit(reason, series)))
         else:
             cases.append(_dicom_case(series, name, pseudonyms))
-    refused = [(refused_pseudonym(one, pseudonyms), one.finding) for one in index.refused]
-    about_files = [("file", finding) for finding in index.findings]
-    return Candidates(tuple(cases), tuple(passed_over), (*refused, *about_files))
+    refused: list[tuple[str, Finding]] = []
+    for one in index.refused:
+        name, reason = refused_pseudonym(one, pseudonyms), _unwanted(one, choice, series_uid)
+        if reason:
+            passed_over.append((name, _does_not_fit(reason, one)))
+        elif one.finding.severity == "refused":
+            refused.append((name, one.finding))
+        else:
+            passed_over.append((name, one.finding))
+    about_files = [(FILE, finding) for finding in index.findings]
+    return Candidates(tuple(cases), tuple(refused), tuple(passed_over), tuple(about_files))
+
+
+def _unwanted(series: Series | RefusedSeries, choice: ImageChoice, series_uid: str | None) -> str:
+    """Say why a series isn't wanted; empty: it is."""
+    if series_uid is not None and series.uid != series_uid:
+        return "another series was asked for"
+    return choice.wants(series)
+
+
+def _does_not_fit(reason: str, series: Series | RefusedSeries) -> Finding:
+    return Finding("does_not_fit", f"{reason[0].upper()}{reason[1:]}.", series.uid)
 
 
 def _dicom_case(series: Series, name: str, pseudonyms: Pseudonyms) -> Case:

@@ -34,11 +34,24 @@ class CaseRow:
 
 @dataclass(frozen=True)
 class CheckReport:
-    """What `lepton check` prints; findings with the name of their case, the worst first."""
+    """What `lepton check` prints.
+
+    Parameters
+    ----------
+    classes
+        Names.
+    rows
+        One a case.
+    findings
+        With the name of their case, the worst first.
+    refused
+        Series of the wanted kind that make no volume, and so no case.
+    """
 
     classes: tuple[str, ...]
     rows: tuple[CaseRow, ...]
     findings: tuple[tuple[str, Finding], ...]
+    refused: tuple[str, ...]
 
 
 def check(
@@ -83,7 +96,7 @@ def check(
         if pictures is not None:
             write_overlay(loaded.volume, loaded.mask, pictures / f"{case.pseudonym}.png")
     findings.sort(key=lambda pair: (pair[1].severity != "refused", pair[1].action == "used"))
-    return CheckReport(choice.label.labels.names, tuple(rows), tuple(findings))
+    return CheckReport(choice.label.labels.names, tuple(rows), tuple(findings), collection.refused)
 
 
 def _side_of(name: str, split: Split) -> str:

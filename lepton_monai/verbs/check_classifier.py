@@ -34,6 +34,8 @@ class ClassCheckReport:
         Patients (or images), by side.
     findings
         With the name of their case, the worst first.
+    refused
+        Series of the wanted kind that make no volume, and so no case.
     """
 
     classes: tuple[str, ...]
@@ -43,6 +45,7 @@ class ClassCheckReport:
     samples: dict[str, int]
     keys: dict[str, int]
     findings: tuple[tuple[str, Finding], ...]
+    refused: tuple[str, ...]
 
 
 def check_classifier(
@@ -91,4 +94,5 @@ def check_classifier(
         samples={side: len(rows) for side, rows in stacked.items()},
         keys={side: len({case.person for case in split.side(side)}) for side in SIDES},
         findings=tuple(findings),
+        refused=classified.refused,
     )

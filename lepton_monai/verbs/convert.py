@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from lepton_monai import __version__
+from lepton_monai.cases.case import origin_of
 from lepton_monai.cases.collect import refused_pseudonym, series_pseudonym
 from lepton_monai.core.errors import InputError, OutputFolderError, SeriesRefused
 from lepton_monai.core.files import claim_folder, locked, write_json
@@ -310,12 +311,6 @@ def _write_key(out: Path, images: Sequence[_Image]) -> None:
     """Write the one file that links the images back to patient, study and series, mode 0600."""
     content: dict[str, Any] = {}
     for image in images:
-        first = image.series[0]
-        content[image.name] = {
-            "patient_id": first.identity.patient_id,
-            "study_uid": first.identity.study_uid,
-            "series_uid": first.identity.series_uid,
-            "description": first.description,
-            "part": first.part if len(image.series) == 1 else "",
-        }
+        origin = origin_of(image.series[0])
+        content[image.name] = origin if len(image.series) == 1 else origin | {"part": ""}
     write_json(out / "key.json", content, mode=0o600)

@@ -13,7 +13,7 @@ from lepton_monai.cases.collect import DataChoice, collect
 from lepton_monai.config.load import load_config
 from lepton_monai.core.errors import InputError
 from lepton_monai.core.files import write_json, write_text
-from lepton_monai.core.findings import Finding
+from lepton_monai.core.findings import Finding, records_of
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
 from lepton_monai.evaluation.baselines import above, centred_ellipsoid
@@ -214,15 +214,17 @@ def _evaluated(
 ) -> Evaluation:
     config = load_config(run.config_path, changes)
     data = config.data_choice()
-    cases, trained = cases_of_side(run, side, collect(data, pseudonyms, progress).cases)
+    here = collect(data, pseudonyms, progress)
+    judged = cases_of_side(run, side, here.cases, here.findings)
     return evaluate_cases(
         load_model([run], device),
         run,
         side,
-        cases,
+        judged.cases,
         data,
         judging=Judging(**config.evaluate.model_dump()),
-        trained=trained,
+        trained=judged.trained,
+        absent=judged.absent,
         progress=progress,
     )
 
@@ -236,6 +238,7 @@ def evaluate_cases(
     *,
     judging: Judging,
     trained: frozenset[str] = frozenset(),
+    absent: Sequence[tuple[str, Finding]] = (),
     progress: Progress = SILENT,
 ) -> Evaluation:
     """Predict cases one by one, compare with their labels, and keep the figures in the run.
@@ -250,6 +253,8 @@ def evaluate_cases(
         How.
     trained
         Digests of images that the model has seen: they are left out, with a finding.
+    absent
+        Cases that can't be judged, with the reason.
     progress
         Told of every case.
 
@@ -259,7 +264,7 @@ def evaluate_cases(
         No case can be used.
     """
     rows: list[CaseFigures] = []
-    findings: list[tuple[str, Finding]] = []
+    findings = list(absent)
     folder = run.evaluation_folder(side)
     pictures: dict[str, Path] = {}
     for case in progress.track(cases, "predicting", len(cases)):
@@ -353,10 +358,7 @@ def _write(evaluation: Evaluation) -> None:
             "threshold": baselines.threshold and asdict(baselines.threshold),
             "threshold_value": baselines.threshold_value,
         },
-        "left_out": [
-            {"case": name, "code": finding.code, "message": finding.sentence()}
-            for name, finding in evaluation.findings
-        ],
+        "left_out": records_of(evaluation.findings),
     }
     write_json(evaluation.folder / "metrics.json", metrics)
     write_evaluation_report(

@@ -146,14 +146,15 @@ def _evaluated(
 ) -> ClassEvaluation:
     choice = load_classification(run.config_path, changes).class_choice()
     classified = collect_classified(choice, pseudonyms, progress)
-    cases, trained = cases_of_side(run, side, classified.cases)
+    judged = cases_of_side(run, side, classified.cases, classified.findings)
     return evaluate_classified(
         load_classifier([run], device),
         run.evaluation_folder(side),
-        cases,
+        judged.cases,
         choice,
         classified,
-        trained=trained,
+        trained=judged.trained,
+        absent=judged.absent,
         progress=progress,
     )
 
@@ -166,6 +167,7 @@ def evaluate_classified(
     classified: Classified,
     *,
     trained: frozenset[str] = frozenset(),
+    absent: Sequence[tuple[str, Finding]] = (),
     progress: Progress = SILENT,
 ) -> ClassEvaluation:
     """Classify cases one by one, compare with their classes, and keep the figures.
@@ -178,6 +180,8 @@ def evaluate_classified(
         What it is judged on.
     trained
         Digests of images that the model has seen: they are left out, with a finding.
+    absent
+        Cases that can't be judged, with the reason.
     progress
         Told of every case.
 
@@ -191,7 +195,7 @@ def evaluate_classified(
     plan = model.plan
     require_same_classification(plan, classified, choice)
     scores: list[Score] = []
-    findings: list[tuple[str, Finding]] = []
+    findings = list(absent)
     known = set[str]()
     for case, source in read_sources(cases, choice, findings, progress, "classifying"):
         if source.digest in trained:

@@ -13,7 +13,7 @@ from lepton_monai.cases.case import Case, load_image
 from lepton_monai.cases.classes import Level
 from lepton_monai.core.errors import ConfigError, InputError
 from lepton_monai.core.files import claim_folder, locked, write_json
-from lepton_monai.core.findings import Finding
+from lepton_monai.core.findings import Finding, records_of
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
 from lepton_monai.data.inputs import SourceImage, read_source
@@ -159,7 +159,7 @@ def explain(
         asked = _Asked(model, untrained(model), method, class_name)
     claim_folder(out, "explain")
     records: list[dict[str, Any]] = []
-    failed: list[tuple[str, Finding]] = []
+    failed = list(candidates.refused)
     noted: list[tuple[str, Finding]] = []
     if model.plan.clinical is not None:
         message = "The model knows clinical values: in its maps all of them count as missing."
@@ -174,7 +174,7 @@ def explain(
             records.append(record)
             noted += [(case.pseudonym, finding) for finding in findings]
         write_key(out, candidates.cases)
-        _write_manifest(out, asked, len(records), len(failed))
+        _write_manifest(out, asked, len(records), failed)
     return ExplainReport(
         out, tuple(records), tuple(failed), candidates.passed_over, (*noted, *candidates.findings)
     )
@@ -285,9 +285,9 @@ def _record(asked: _Asked, case: Case, shown: _Shown, found: Explanation) -> dic
     }
 
 
-def _write_manifest(out: Path, asked: _Asked, done: int, failed: int) -> None:
+def _write_manifest(out: Path, asked: _Asked, done: int, failed: Sequence[tuple[str, Finding]]) -> None:
     content = {
-        "schema_version": 1,
+        "schema_version": 2,
         "lepton_monai": __version__,
         "model_sha256": asked.model.digest,
         "networks": len(asked.model.members),
@@ -296,7 +296,7 @@ def _write_manifest(out: Path, asked: _Asked, done: int, failed: int) -> None:
         "random_seed": RANDOM_SEED,
         "device": str(asked.model.device),
         "explained": done,
-        "failed": failed,
+        "failed": records_of(failed),
         "written": datetime.now(tz=UTC).isoformat(timespec="seconds"),
     }
     write_json(out / "manifest.json", content)

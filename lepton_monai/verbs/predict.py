@@ -13,7 +13,7 @@ from lepton_monai.cases.collect import ImageChoice
 from lepton_monai.config.load import load_config
 from lepton_monai.core.errors import ConfigError, InputError, LockedError, OutputFolderError
 from lepton_monai.core.files import claim_folder, locked, write_json
-from lepton_monai.core.findings import Finding
+from lepton_monai.core.findings import Finding, records_of
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
 from lepton_monai.core.volume import Volume
@@ -118,8 +118,8 @@ def predict(
     claim_folder(out, "predict")
     model = load_model(runs, where)
     _require_same_model(out, model)
-    _write_manifest(out, model, 0, 0)  # before the first mask: a start that is cut off has it too
-    failed: list[tuple[str, Finding]] = []
+    _write_manifest(out, model, 0, ())  # before the first mask: a start that is cut off has it too
+    failed = list(candidates.refused)
     unwritten: list[tuple[str, Finding]] = []
     for case in progress.track(candidates.cases, "predicting", len(candidates.cases)):
         target = out / case.pseudonym
@@ -136,7 +136,7 @@ def predict(
     records = _records(out, candidates.cases)
     write_json(out / "predictions.json", {"schema_version": 1, "predictions": records})
     write_key(out, candidates.cases)
-    _write_manifest(out, model, len(records), len(failed))
+    _write_manifest(out, model, len(records), failed)
     return PredictReport(
         out,
         tuple(records),
@@ -250,15 +250,15 @@ def _records(out: Path, cases: Sequence[Case]) -> list[dict[str, Any]]:
     return [json.loads(path.read_text(encoding="utf-8")) for path in paths if path.exists()]
 
 
-def _write_manifest(out: Path, model: Model, done: int, failed: int) -> None:
+def _write_manifest(out: Path, model: Model, done: int, failed: Sequence[tuple[str, Finding]]) -> None:
     content = {
-        "schema_version": 1,
+        "schema_version": 2,
         "lepton_monai": __version__,
         "model_sha256": model.digest,
         "networks": len(model.members),
         "device": str(model.device),
         "predicted": done,
-        "failed": failed,
+        "failed": records_of(failed),
         "written": datetime.now(tz=UTC).isoformat(timespec="seconds"),
     }
     write_json(out / "manifest.json", content)

@@ -10,7 +10,7 @@ from lepton_monai import __version__
 from lepton_monai.cases.clinical import ClinicalChoice, clinical_rows
 from lepton_monai.core.errors import ConfigError, InputError
 from lepton_monai.core.files import claim_folder, digest_of, locked, write_json, write_text
-from lepton_monai.core.findings import Finding
+from lepton_monai.core.findings import Finding, records_of
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
 from lepton_monai.data.clinical import remarks
@@ -104,7 +104,7 @@ def predict_classifier(
     model = load_classifier(runs, where)
     claim_folder(out, "predict")
     scores: list[Score] = []
-    failed: list[tuple[str, Finding]] = []
+    failed = list(candidates.refused)
     findings = list(candidates.findings)
     if known and clinical is None:
         message = "The model knows clinical values, and no table was given (--clinical)."
@@ -125,7 +125,7 @@ def predict_classifier(
         point = OperatingPoint(model.plan.classes, model.plan.holds, model.thresholds, abstain_below)
         records = _write(out, model.answers(scores), point)
         write_key(out, candidates.cases)
-        _write_manifest(out, model, point, clinical, done=len(records), failed=len(failed))
+        _write_manifest(out, model, point, clinical, done=len(records), failed=failed)
     return ClassPredictReport(
         out,
         model.plan.classes,
@@ -152,10 +152,16 @@ def _write(out: Path, answers: Sequence[Answer], point: OperatingPoint) -> list[
 
 
 def _write_manifest(
-    out: Path, model: Classifier, point: OperatingPoint, clinical: Path | None, *, done: int, failed: int
+    out: Path,
+    model: Classifier,
+    point: OperatingPoint,
+    clinical: Path | None,
+    *,
+    done: int,
+    failed: Sequence[tuple[str, Finding]],
 ) -> None:
     content = {
-        "schema_version": 1,
+        "schema_version": 2,
         "lepton_monai": __version__,
         "model_sha256": model.digest,
         "networks": len(model.members),
@@ -164,7 +170,7 @@ def _write_manifest(
         "clinical_sha256": digest_of(clinical) if clinical is not None else None,
         "device": str(model.device),
         "predicted": done,
-        "failed": failed,
+        "failed": records_of(failed),
         "written": datetime.now(tz=UTC).isoformat(timespec="seconds"),
     }
     write_json(out / "manifest.json", content)

@@ -72,6 +72,35 @@ def test_a_description_narrows_the_series(tmp_path: Path) -> None:
         _collect(tmp_path, description="bone")
 
 
+def test_a_refused_series_of_the_wanted_kind_is_named(tmp_path: Path) -> None:
+    write_patient(tmp_path, 1)
+    next((tmp_path / write_patient(tmp_path, 2).patient_id / "ct").glob("*6*")).unlink()
+    stored, _ = ball(3)
+    other = SeriesOptions(modality="MR")
+    write_series(tmp_path / "mr", stored, AFFINE, identity("somebody"), other)[6].unlink()
+    collection = _collect(tmp_path)
+    assert len(collection.cases) == 1
+    told = [(name, finding.code) for name, finding in collection.findings]
+    assert told == [(collection.refused[0], "missing_slice")]
+
+
+def test_where_all_that_would_fit_is_refused_the_reason_is_told(tmp_path: Path) -> None:
+    next((tmp_path / write_patient(tmp_path, 2).patient_id / "ct").glob("*6*")).unlink()
+    stored, _ = ball(3)
+    write_series(tmp_path / "mr", stored, AFFINE, identity("somebody"), SeriesOptions(modality="MR"))
+    with pytest.raises(InputError, match=r"1 that would fit are refused: missing_slice"):
+        _collect(tmp_path)
+
+
+def test_a_label_whose_image_is_not_here_is_told(tmp_path: Path) -> None:
+    write_patient(tmp_path, 1)
+    alone = tmp_path / write_patient(tmp_path, 2).patient_id
+    for path in (alone / "ct").iterdir():
+        path.unlink()
+    ((name, finding),) = _collect(tmp_path).findings
+    assert (name, finding.code, finding.path) == ("file", "label_without_image", alone / "rs.dcm")
+
+
 def test_a_label_that_no_case_has_is_told_beside_those_that_are_there(tmp_path: Path) -> None:
     write_patient(tmp_path, 1, roi="Bal")
     with pytest.raises(InputError, match="matches ball") as refused:

@@ -77,11 +77,51 @@ def test_only_the_series_that_fit_are_predicted_and_the_others_named(run: Path, 
     assert len(done.records) == 1
     assert [finding.code for _, finding in done.passed_over] == ["does_not_fit"]
     assert "modality is MR, CT is wanted" in done.passed_over[0][1].message
-    assert [finding.code for _, finding in done.findings] == ["missing_slice"]
+    ((refused, finding),) = done.failed
+    assert (finding.code, done.findings) == ("missing_slice", ())
+    manifest = json.loads((done.out / "manifest.json").read_text(encoding="utf-8"))
+    assert [(one["case"], one["code"]) for one in manifest["failed"]] == [(refused, "missing_slice")]
+    with pytest.raises(PartlyDoneError, match=refused):
+        require_all_done(done)
     record = json.loads((done.out / "predictions.json").read_text(encoding="utf-8"))["predictions"][0]
     assert record["labels"] == {"ball": 1}
     assert {path.name for path in (done.out / record["case"]).iterdir()} >= {"mask.nii.gz", "overlay.png"}
     assert stat.S_IMODE((done.out / "key.json").stat().st_mode) == 0o600
+
+
+def test_a_refused_series_of_another_kind_is_passed_over(run: Path, tmp_path: Path) -> None:
+    who = write_patient(tmp_path / "study", 21, label=False)
+    options = SeriesOptions(modality="MR", description="GAP")
+    write_series(tmp_path / "study" / "mr", ball(21)[0], AFFINE, who, options)[6].unlink()
+    done = predict(run, tmp_path / "study", tmp_path / "out", pseudonyms=NAMES, device="cpu")
+    assert [finding.code for _, finding in done.passed_over] == ["does_not_fit"]
+    require_all_done(done)
+
+
+def test_the_key_leads_from_a_case_to_its_series(run: Path, tmp_path: Path) -> None:
+    write_patient(tmp_path / "study", 20, label=False)
+    done = predict(run, tmp_path / "study", tmp_path / "out", pseudonyms=NAMES, device="cpu")
+    (series,) = scan([tmp_path / "study"]).series
+    key = json.loads((done.out / "key.json").read_text(encoding="utf-8"))[done.records[0]["case"]]
+    assert (key["series_uid"], key["study_uid"]) == (series.uid, series.identity.study_uid)
+
+
+def test_a_case_of_the_split_that_is_gone_is_named_and_not_passed_over(run: Path, tmp_path: Path) -> None:
+    """One image is refused now, one isn't there: the figures are of the others, and say so."""
+    shutil.copytree(run, tmp_path / "run")
+    key = json.loads((run / "key.json").read_text(encoding="utf-8"))
+    split = json.loads((run / "split.json").read_text(encoding="utf-8"))
+    asked = [entry["case"] for side in ("test", "validation") for entry in split[side]]
+    shutil.copytree(run.parent / "export", tmp_path / "export")
+    next((tmp_path / "export" / key[asked[0]]["patient_id"] / "ct").glob("*6*")).unlink()
+    shutil.rmtree(tmp_path / "export" / key[asked[1]]["patient_id"])
+    options: dict[str, Any] = {"pseudonyms": NAMES, "device": "cpu"}
+    changes = [f"data.root={tmp_path / 'export'}"]
+    done = evaluate(tmp_path / "run", side="all", changes=changes, **options)
+    told = {name: finding.code for name, finding in done.findings if name in asked}
+    assert told == {asked[0]: "missing_slice", asked[1]: "case_absent"}
+    metrics = json.loads((done.folder / "metrics.json").read_text(encoding="utf-8"))
+    assert {one["case"] for one in metrics["left_out"]} == {*asked[:2]}
 
 
 def test_the_objects_for_a_pacs_hold_the_mask_that_the_nifti_holds(run: Path, tmp_path: Path) -> None:
