@@ -2,9 +2,8 @@
 
 Every verb of the command line is a function of the same name:
 
->>> from pathlib import Path
 >>> import lepton_monai
->>> config = lepton_monai.load_config(Path("task.yaml"))  # doctest: +SKIP
+>>> config = lepton_monai.load_config("task.yaml")  # doctest: +SKIP
 >>> lepton_monai.train(config, "runs/first")  # doctest: +SKIP
 """
 

@@ -3,6 +3,7 @@
 import re
 from pathlib import Path
 from runpy import run_path
+from typing import Any
 
 import click
 import pytest
@@ -12,6 +13,7 @@ from lepton_monai.config.classification import ClassificationConfig
 from lepton_monai.config.load import AnyConfig, load_task
 from lepton_monai.config.schema import Config
 from lepton_monai.core.findings import RULES
+from tests.verbs.exports import CONFIG, SHAPE, write_export, write_patient
 
 ROOT = Path(__file__).parent.parent
 GUIDES: dict[str, type[AnyConfig]] = {"USE.md": Config, "CLASSIFICATION.md": ClassificationConfig}
@@ -68,6 +70,23 @@ def test_no_link_of_a_document_is_broken() -> None:
         for target in re.findall(r"\]\(([^)#]+)\)", document.read_text(encoding="utf-8")):
             if not target.startswith("http"):
                 assert (document.parent / target).exists(), f"{document.name}: {target}"
+
+
+def test_the_python_of_the_readme_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """As it stands there, but for the folders, and for a training of seconds."""
+    monkeypatch.chdir(tmp_path)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "data"))
+    write_export(tmp_path / "export", 6)
+    write_patient(tmp_path / "new", 20, label=False)
+    task = CONFIG.format(root="nowhere").replace("ball:", "tumour:")
+    (tmp_path / "task.yaml").write_text(task, encoding="utf-8")
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(encoding="utf-8"), re.DOTALL)
+    names: dict[str, Any] = {"folder": str(tmp_path / "new")}
+    for block in blocks:
+        code = block.replace("/data/export", str(tmp_path / "export"))
+        exec(code.replace("/data/new", str(tmp_path / "new")), names)  # noqa: S102 - our own README
+    assert len(list((tmp_path / "masks").glob("*/mask.nii.gz"))) == 1
+    assert names["volume"].array.shape == SHAPE
 
 
 def _guide(name: str) -> str:

@@ -137,10 +137,7 @@ def evaluate_text(done: "ClassEvaluation", side: str = "") -> str:
         if len(classes) == 2:
             parts.append(f"Sensitivity, AUPRC and F1 are of `{classes[1]}`, specificity of `{classes[0]}`.")
     lines = [figure_lines(figures, side)]
-    if done.position is not None:
-        place = f"AUROC of a slice's place alone, without its image: {done.position.text(3)}."
-        lines.append(f"{side} - {place}" if side else place)
-    lines += [f"{side} - {line}" if side else line for line in _part_lines(done)]
+    lines += [f"{side} - {line}" if side else line for line in done.sentences()]
     drawn = (
         f"{counted(figures.rows, 'sample')} of {counted(figures.keys, done.unit)}; intervals (95 %) are "
         f"drawn by {done.unit}."
@@ -149,21 +146,6 @@ def evaluate_text(done: "ClassEvaluation", side: str = "") -> str:
         drawn += " No patients are known: images of one person may stand on both sides."
     parts += ["\n".join(lines), drawn]
     return "\n\n".join([*(part for part in parts if part), f"Figures are in {done.folder}."])
-
-
-def _part_lines(done: "ClassEvaluation") -> list[str]:
-    """Return what image and values are worth alone, and how much better both together are."""
-    from lepton_monai.evaluation.classification import NAMES_OF_FIGURES
-
-    lines = []
-    for name, part in done.parts.items():
-        alone = "The image alone" if name == "image" else "The clinical values alone"
-        for figure, interval in part.figures.items():
-            gain = part.gains[figure].text(3)
-            lines.append(
-                f"{alone}: {NAMES_OF_FIGURES[figure]} {interval.text(3)}; both together less it: {gain}."
-            )
-    return lines
 
 
 def figure_lines(figures: "ClassFigures", side: str) -> str:

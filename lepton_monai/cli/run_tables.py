@@ -108,10 +108,7 @@ def evaluate_text(done: "Evaluation", side: str = "") -> str:
         cells += [rounded(row.threshold_dice)] if above else []
         rows.append(cells)
     lines = [f"Mean Dice of {name}: {interval.text()}." for name, interval in done.dice.items()]
-    if baselines.ellipsoid is not None:
-        lines.append(f"A centred ellipsoid of half the extent has {baselines.ellipsoid.text()}.")
-    if baselines.threshold is not None:
-        lines.append(f"Every voxel {above} has {baselines.threshold.text()}.")
+    lines += baselines.sentences(next(iter(done.dice.values())))
     lines = [f"{side} - {line}" if side else line for line in lines]
     parts = [findings_text(done.findings), table(head, rows), "\n".join(lines)]
     parts.append(figures_beside_dice(done.summary, done.cases[0].figures.tolerance_mm))

@@ -36,17 +36,17 @@ _KINDS: dict[str, type[AnyConfig]] = {
 }
 
 
-def load_config(path: Path, changes: Sequence[str] = ()) -> Config:
+def load_config(path: str | Path, changes: Sequence[str] = ()) -> Config:
     """Read and validate the config of a segmentation; otherwise like `load_task`."""
     return _of_kind(load_task(path, changes), Config, path)
 
 
-def load_classification(path: Path, changes: Sequence[str] = ()) -> ClassificationConfig:
+def load_classification(path: str | Path, changes: Sequence[str] = ()) -> ClassificationConfig:
     """Read and validate the config of a classification; otherwise like `load_task`."""
     return _of_kind(load_task(path, changes), ClassificationConfig, path)
 
 
-def load_task(path: Path, changes: Sequence[str] = ()) -> AnyConfig:
+def load_task(path: str | Path, changes: Sequence[str] = ()) -> AnyConfig:
     """Read and validate a config, of whatever task.
 
     Parameters
@@ -61,6 +61,7 @@ def load_task(path: Path, changes: Sequence[str] = ()) -> AnyConfig:
     ConfigError
         With every mistake, its line and the nearest key.
     """
+    path = Path(path)
     try:
         text = path.read_text(encoding="utf-8")
     except OSError as error:
@@ -113,7 +114,7 @@ def _is_given(place: Place, given: Sequence[Place]) -> bool:
     return any(place[: len(one)] == one for one in given)
 
 
-def _of_kind(config: AnyConfig, kind: type[OneConfig], path: Path) -> OneConfig:
+def _of_kind(config: AnyConfig, kind: type[OneConfig], path: str | Path) -> OneConfig:
     if not isinstance(config, kind):
         message = f"The config {path} is of `task: {config.task}`; another task is wanted here."
         raise ConfigError(message)

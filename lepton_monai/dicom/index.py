@@ -72,7 +72,7 @@ class Index:
 
 
 def scan(
-    roots: Sequence[Path],
+    roots: Sequence[str | Path],
     exclude: Sequence[str] = (),
     *,
     follow_links: bool = False,

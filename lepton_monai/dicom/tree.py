@@ -28,12 +28,12 @@ class Tree:
         A root doesn't exist.
     """
 
-    def __init__(self, roots: Sequence[Path], exclude: Sequence[str], *, follow_links: bool) -> None:
-        for root in roots:
+    def __init__(self, roots: Sequence[str | Path], exclude: Sequence[str], *, follow_links: bool) -> None:
+        self.roots = tuple(Path(root) for root in roots)
+        for root in self.roots:
             if not root.exists():
                 message = f"{root} doesn't exist."
                 raise InputError(message)
-        self.roots = tuple(roots)
         self.findings: list[Finding] = []
         self._exclude = tuple(exclude)
         self._follow_links = follow_links

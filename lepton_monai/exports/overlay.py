@@ -12,6 +12,7 @@ import numpy as np
 from matplotlib.cm import ScalarMappable
 from matplotlib.colors import Normalize
 from matplotlib.figure import Figure
+from matplotlib.typing import ColorType
 from numpy.typing import NDArray
 
 from lepton_monai.core.files import replacing
@@ -43,7 +44,7 @@ def write_overlay(volume: Volume, mask: Mask, path: Path, truth: Mask | None = N
     path
         PNG.
     truth
-        Drawn dashed, if given.
+        Drawn dashed and white, if given; the planes go through it, so that what is missed is seen.
 
     Raises
     ------
@@ -55,12 +56,14 @@ def write_overlay(volume: Volume, mask: Mask, path: Path, truth: Mask | None = N
         truth.grid.require_same(volume.grid, "Truth and image")
     drawn = _to_las(mask.array, volume)
     dashed = None if truth is None else _to_las(truth.array, volume)
-    middle = _middle(drawn if drawn.any() or dashed is None else dashed)
+    middle = _middle(drawn if dashed is None or not dashed.any() else dashed)
 
     def outlines(panel: mpl.axes.Axes, axis: int) -> None:
-        _outline(panel, np.asarray(drawn.take(middle[axis], axis=axis)).T, "solid")
+        _outline(panel, np.asarray(drawn.take(middle[axis], axis=axis)).T)
         if dashed is not None:
-            _outline(panel, np.asarray(dashed.take(middle[axis], axis=axis)).T, "dashed")
+            plane = np.asarray(dashed.take(middle[axis], axis=axis)).T
+            for class_id in np.unique(plane[plane > 0]):
+                _line(panel, plane == class_id, "white", "dashed")
 
     _save(_planes(volume, middle, outlines), path)
 
@@ -165,22 +168,25 @@ def _glow(panel: mpl.axes.Axes, plane: NDArray[np.float32]) -> None:
     panel.imshow(colours, origin=image.origin, aspect=panel.get_aspect())
 
 
-def _outline(panel: mpl.axes.Axes, plane: NDArray[np.uint8], style: str) -> None:
+def _outline(panel: mpl.axes.Axes, plane: NDArray[np.uint8]) -> None:
     colours = mpl.colormaps["tab10"]
     for class_id in np.unique(plane[plane > 0]):
         inside = plane == class_id
         colour = colours((int(class_id) + 1) % 10)  # the third of the palette, green, comes first
-        if style == "solid":
-            shade = np.zeros((*inside.shape, 4))
-            shade[inside] = (*colour[:3], 0.25)
-            panel.imshow(shade, origin="lower", aspect=panel.get_aspect())
-        # With a rim of background an outline closes at the border, and one row is enough to have one.
-        rows, columns = (np.arange(-1, extent + 1) for extent in inside.shape)
-        rimmed = np.pad(inside, 1)
-        line = panel.contour(
-            columns, rows, rimmed, levels=[0.5], colors=[colour], linewidths=1.2, linestyles=style
-        )
-        line.set_clip_on(False)  # else half of its width is lost at the border
+        shade = np.zeros((*inside.shape, 4))
+        shade[inside] = (*colour[:3], 0.25)
+        panel.imshow(shade, origin="lower", aspect=panel.get_aspect())
+        _line(panel, inside, colour, "solid")
+
+
+def _line(panel: mpl.axes.Axes, inside: NDArray[np.bool_], colour: ColorType, style: str) -> None:
+    # With a rim of background an outline closes at the border, and one row is enough to have one.
+    rows, columns = (np.arange(-1, extent + 1) for extent in inside.shape)
+    rimmed = np.pad(inside, 1)
+    line = panel.contour(
+        columns, rows, rimmed, levels=[0.5], colors=[colour], linewidths=1.2, linestyles=style
+    )
+    line.set_clip_on(False)  # else half of its width is lost at the border
 
 
 def _to_las(array: NDArray[Value], volume: Volume) -> NDArray[Value]:

@@ -163,7 +163,8 @@ class ClassificationTask:
             return None
         return evaluate_classified(
             load_classifier([run], setting.feeding.device),
-            run.evaluation_folder("validation"),
+            run,
+            "validation",
             ready.validation.cases,
             self.config.class_choice(),
             ready.validation.classified,

@@ -7,7 +7,6 @@ from pathlib import Path
 import numpy as np
 from scipy import special
 
-from lepton_monai import __version__
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.wording import counted
 from lepton_monai.evaluation.classes import Labels, Scores, reliability, roc
@@ -17,6 +16,7 @@ from lepton_monai.exports.plots import unit_square
 from lepton_monai.exports.report import NO_DEVICE, Picture, Section, Table, left_out, write_report
 from lepton_monai.inference.classifier import Answer
 from lepton_monai.verbs.class_answers import OperatingPoint
+from lepton_monai.verbs.records import made_by
 
 MOST_WRONG = 50
 """Answers that the report lists; `cases.csv` has all."""
@@ -31,6 +31,8 @@ def write_classifier_report(
     *,
     unit: str,
     path: Path,
+    models: Sequence[str],
+    beside: Sequence[str],
 ) -> None:
     """Write figures with intervals, ROC and calibration, who was taken for what, and the surest mistakes.
 
@@ -44,18 +46,23 @@ def write_classifier_report(
         Whom the intervals are drawn by.
     path
         To make, or to replace.
+    models
+        A sentence on each model that was judged.
+    beside
+        What is told beside the figures.
     """
     keys = {one.patient for one in answers}
     lead = [
         NO_DEVICE,
         f"{counted(len(answers), 'sample')} of {counted(len(keys), unit)}, side {path.parent.name}; "
-        f"lepton_monai {__version__}. All names are pseudonyms. Intervals of 95 % are drawn by {unit}.",
+        f"{made_by()}. All names are pseudonyms. Intervals of 95 % are drawn by {unit}.",
+        *models,
     ]
     if unit == "image":
         lead.append("No patients are known: images of one person may stand on both sides.")
     each = list(_each_class(judged, point))
     sections = [
-        Section("Figures", parts=[_figures(figures, point)]),
+        Section("Figures", beside, [_figures(figures, point)]),
         Section("ROC", parts=[_roc(each)]),
         Section("Calibration", parts=[_calibration(each)]),
         Section("Truth and decision", parts=list(_confusions(figures, point))),
@@ -113,8 +120,8 @@ def _calibration(each: Sequence[tuple[str, Scores, Labels]]) -> Picture:
 def _confusions(figures: Mapping[str, ClassFigures], point: OperatingPoint) -> Iterator[Table]:
     several = point.holds == "any"
     for title, one in figures.items():
-        if several and title not in point.classes:
-            continue  # the mean over the labels
+        if several and (title not in point.classes or not one.rows):
+            continue  # the mean over the labels, or a label of which nothing is known
         names = ("no", "yes") if several else point.classes
         rows = [
             [name, *(str(count) for count in counts)]

@@ -16,7 +16,7 @@ from lepton_monai.core.files import write_json, write_text
 from lepton_monai.core.findings import Finding, records_of
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
-from lepton_monai.evaluation.baselines import above, centred_ellipsoid
+from lepton_monai.evaluation.baselines import Baselines, above, centred_ellipsoid
 from lepton_monai.evaluation.intervals import Interval
 from lepton_monai.evaluation.overlap import dice
 from lepton_monai.evaluation.segmentation import figures
@@ -27,24 +27,8 @@ from lepton_monai.labels.labelset import Mask
 from lepton_monai.plans.run import Run, open_runs
 from lepton_monai.training.devices import choose_device
 from lepton_monai.verbs.evaluation_report import WORST, worst_cases, write_evaluation_report
+from lepton_monai.verbs.records import told_model
 from lepton_monai.verbs.sides import Side, cases_of_side
-
-
-@dataclass(frozen=True)
-class Baselines:
-    """What needs no network, where it makes sense: Dice over patients.
-
-    Parameters
-    ----------
-    ellipsoid
-        A centred ellipsoid of half the extent.
-    threshold
-        Every voxel above `threshold_value`.
-    """
-
-    ellipsoid: Interval | None
-    threshold: Interval | None
-    threshold_value: float | None
 
 
 @dataclass(frozen=True)
@@ -65,6 +49,8 @@ class Evaluation:
         Where the figures are kept.
     pictures
         Of the worst cases, by name.
+    models
+        A sentence on each that was judged.
     """
 
     cases: tuple[CaseFigures, ...]
@@ -73,6 +59,7 @@ class Evaluation:
     findings: tuple[tuple[str, Finding], ...]
     folder: Path
     pictures: Mapping[str, Path]
+    models: tuple[str, ...]
 
     @property
     def dice(self) -> dict[str, Interval]:
@@ -198,6 +185,7 @@ def evaluate(
         threshold=done[0].baselines.threshold_value,
         folder=Run(run_folder).evaluation_folder(side),
         pictures={name: path for one in done for name, path in one.pictures.items()},
+        models=[told for one in done for told in one.models],
     )
     _write(total)
     return total
@@ -291,6 +279,7 @@ def evaluate_cases(
         threshold=judging.threshold,
         folder=folder,
         pictures=pictures,
+        models=[told_model(run, model.plan, model.digest)],
     )
     _write(evaluation)
     return evaluation
@@ -304,6 +293,7 @@ def _summed(
     threshold: float | None,
     folder: Path,
     pictures: Mapping[str, Path],
+    models: Sequence[str],
 ) -> Evaluation:
     single = len(classes) == 1
     return Evaluation(
@@ -317,6 +307,7 @@ def _summed(
         findings=tuple(findings),
         folder=folder,
         pictures=pictures,
+        models=tuple(models),
     )
 
 
@@ -348,6 +339,7 @@ def _write(evaluation: Evaluation) -> None:
     baselines = evaluation.baselines
     metrics = {
         "schema_version": 2,
+        "models": list(evaluation.models),
         "tolerance_mm": evaluation.cases[0].figures.tolerance_mm,
         "figures": {
             name: {figure: asdict(interval) for figure, interval in intervals.items()}
@@ -367,4 +359,6 @@ def _write(evaluation: Evaluation) -> None:
         evaluation.findings,
         evaluation.pictures,
         evaluation.folder / "report.html",
+        models=evaluation.models,
+        beside=baselines.sentences(next(iter(evaluation.dice.values()))),
     )

@@ -18,6 +18,7 @@ from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
 from lepton_monai.data.clinical import remarks
 from lepton_monai.evaluation.classification import (
+    NAMES_OF_FIGURES,
     ClassFigures,
     Judged,
     class_figures,
@@ -34,6 +35,7 @@ from lepton_monai.training.devices import choose_device
 from lepton_monai.verbs.class_answers import OperatingPoint, answers_csv
 from lepton_monai.verbs.class_preparing import read_sources
 from lepton_monai.verbs.classifier_report import write_classifier_report
+from lepton_monai.verbs.records import told_model
 from lepton_monai.verbs.requirements import require_same_classification
 from lepton_monai.verbs.sides import Side, cases_of_side
 
@@ -78,6 +80,8 @@ class ClassEvaluation:
         Where the figures are kept.
     parts
         Of a model with clinical values: `image` and `values`, each alone.
+    models
+        A sentence on each that was judged.
     """
 
     point: OperatingPoint
@@ -89,6 +93,26 @@ class ClassEvaluation:
     findings: tuple[tuple[str, Finding], ...]
     folder: Path
     parts: dict[str, PartEvaluation] = field(default_factory=dict)
+    models: tuple[str, ...] = ()
+
+    def sentences(self) -> list[str]:
+        """Return what is told beside the figures: thresholds, the place of slices, the parts alone."""
+        lines = []
+        if self.point.is_used:
+            of = self.point.classes if self.point.holds == "any" else self.point.classes[1:]
+            chosen = zip(of, self.point.thresholds, strict=True)
+            told = ", ".join(f"{name} {threshold:.2f}" for name, threshold in chosen)
+            lines.append(f"Decided from a probability on, as chosen on the validation side: {told}.")
+        if self.position is not None:
+            lines.append(f"AUROC of a slice's place alone, without its image: {self.position.text(3)}.")
+        for name, part in self.parts.items():
+            alone = "The image alone" if name == "image" else "The clinical values alone"
+            lines += [
+                f"{alone}: {NAMES_OF_FIGURES[figure]} {interval.text(3)}; both together less it: "
+                f"{part.gains[figure].text(3)}."
+                for figure, interval in part.figures.items()
+            ]
+        return lines
 
 
 def evaluate_classifier(
@@ -132,7 +156,8 @@ def evaluate_classifier(
     # A fold's threshold was chosen on patients who are test patients of another: each keeps its own.
     point = replace(done[0].point, thresholds=())
     folder = Run(run_folder).evaluation_folder(side)
-    return _judged(answers, findings, point, unit=done[0].unit, folder=folder)
+    models = [told for one in done for told in one.models]
+    return _judged(answers, findings, point, unit=done[0].unit, folder=folder, models=models)
 
 
 def _evaluated(
@@ -149,7 +174,8 @@ def _evaluated(
     judged = cases_of_side(run, side, classified.cases, classified.findings)
     return evaluate_classified(
         load_classifier([run], device),
-        run.evaluation_folder(side),
+        run,
+        side,
         judged.cases,
         choice,
         classified,
@@ -161,7 +187,8 @@ def _evaluated(
 
 def evaluate_classified(
     model: Classifier,
-    folder: Path,
+    run: Run,
+    side: str,
     cases: Sequence[Case],
     choice: ClassChoice,
     classified: Classified,
@@ -174,7 +201,7 @@ def evaluate_classified(
 
     Parameters
     ----------
-    model, folder
+    model, run, side
         What is judged, and where the figures go.
     cases, choice, classified
         What it is judged on.
@@ -217,7 +244,8 @@ def evaluate_classified(
         raise InputError(message)
     unit = "patient" if choice.by_patient else "image"
     point = OperatingPoint(plan.classes, plan.holds, model.thresholds)
-    return _judged(model.answers(scores), findings, point, unit=unit, folder=folder)
+    folder, models = run.evaluation_folder(side), [told_model(run, plan, model.digest)]
+    return _judged(model.answers(scores), findings, point, unit=unit, folder=folder, models=models)
 
 
 def _judged(
@@ -227,6 +255,7 @@ def _judged(
     *,
     unit: str,
     folder: Path,
+    models: Sequence[str],
 ) -> ClassEvaluation:
     figures, labels = _figures(answers, point)
     done = ClassEvaluation(
@@ -239,6 +268,7 @@ def _judged(
         findings=tuple(findings),
         folder=folder,
         parts=_parts(answers, point),
+        models=tuple(models),
     )
     write_text(folder / "cases.csv", answers_csv(answers, point))
     write_json(folder / "metrics.json", evaluation_content(done))
@@ -250,6 +280,8 @@ def _judged(
         findings,
         unit=unit,
         path=folder / "report.html",
+        models=models,
+        beside=done.sentences(),
     )
     return done
 
@@ -301,6 +333,7 @@ def evaluation_content(done: ClassEvaluation) -> dict[str, Any]:
         "task": "classification",
         "classes": list(done.point.classes),
         "holds": done.point.holds,
+        "models": list(done.models),
         "intervals_by": done.unit,
         "samples": done.figures.rows,
         f"{done.unit}s": done.figures.keys,

@@ -12,8 +12,11 @@ import yaml
 
 from lepton_monai import __version__
 from lepton_monai.core.files import write_json, write_text
+from lepton_monai.core.wording import counted
 from lepton_monai.data.fingerprint import Fingerprint
-from lepton_monai.plans.run import Run
+from lepton_monai.plans.classification import ClassificationPlan
+from lepton_monai.plans.plan import Plan
+from lepton_monai.plans.run import Run, read_split
 from lepton_monai.training.training import Training
 
 
@@ -35,6 +38,18 @@ def write_fingerprint(run: Run, found: Fingerprint) -> None:
         name: list(value) if isinstance(value, tuple) else value for name, value in asdict(found).items()
     }
     write_text(run.folder / "fingerprint.yaml", yaml.safe_dump(content, sort_keys=False))
+
+
+def made_by() -> str:
+    """Return by what a report is made, and when."""
+    return f"lepton_monai {__version__}, {datetime.now(tz=UTC):%Y-%m-%d}"
+
+
+def told_model(run: Run, plan: Plan | ClassificationPlan, digest: str) -> str:
+    """Say which model was judged, for who reads its figures without the run."""
+    trained = counted(len(read_split(run)["train"]), "training case")
+    steps = counted(plan.training.steps, "step")
+    return f"Model {digest[:12]}: {plan.network.name}, {steps}, {trained}."
 
 
 def write_environment(run: Run, device: torch.device) -> None:

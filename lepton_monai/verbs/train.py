@@ -133,6 +133,8 @@ def train(
     run = resumed_run(folder, config) if resume else new_run(folder)
     kept = run.plan_path if resume else plan_file
     given = task.read_plan(kept) if kept else None
+    if "minutes" in config.train.model_fields_set and _steps_are_given(config, plan_file):
+        progress.say("The plan gives the steps, however long they take: train.minutes isn't used.")
     with locked(run.folder):
         if not resume:
             run.plan_path.unlink(missing_ok=True)  # of a training that ended before its first step
@@ -149,6 +151,10 @@ def train(
         # 3. The model as it was written, on the validation cases.
         figures = task.judge(run, ready, setting)
     return TrainReport(run, ready.plan, ready.trained_on, ready.findings, figures)
+
+
+def _steps_are_given(config: AnyConfig, plan_file: Path | None) -> bool:
+    return plan_file is not None or "training.steps" in config.plan_options().given
 
 
 def plan_only(

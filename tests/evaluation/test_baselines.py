@@ -7,7 +7,8 @@ import numpy as np
 import pytest
 
 from lepton_monai.dicom import read_series, scan
-from lepton_monai.evaluation.baselines import above, centred_ellipsoid
+from lepton_monai.evaluation.baselines import Baselines, above, centred_ellipsoid
+from lepton_monai.evaluation.intervals import Interval
 from lepton_monai.evaluation.overlap import dice
 from lepton_monai.labels.rtstruct import rasterise, read_structures
 
@@ -47,6 +48,18 @@ def test_an_image_of_one_slice_has_an_ellipse(shape: tuple[int, int, int]) -> No
 def test_above_means_more_than_the_value() -> None:
     values = np.array([[[1.9, 2.0, 2.1, -3.0]]], dtype=np.float32)
     np.testing.assert_array_equal(above(values, 2.0), [[[False, False, True, False]]])
+
+
+@pytest.mark.parametrize(("dice", "is_told"), [(0.5, False), (0.3, True), (0.1, True)])
+def test_a_model_that_is_no_better_is_told(dice: float, is_told: bool) -> None:
+    ellipsoid, threshold = (Interval(mean, mean, mean, 4, 0) for mean in (0.2, 0.3))
+    lines = Baselines(ellipsoid, threshold, 2.0).sentences(Interval(dice, dice, dice, 4, 0))
+    assert lines[:2] == [
+        f"A centred ellipsoid of half the extent has {ellipsoid.text()}.",
+        f"Every voxel above 2 has {threshold.text()}.",
+    ]
+    assert any("no better" in line for line in lines[2:]) == is_told
+    assert Baselines(None, None, None).sentences(ellipsoid) == []
 
 
 @pytest.mark.data

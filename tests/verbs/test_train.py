@@ -9,7 +9,9 @@ from pathlib import Path
 import pytest
 
 from lepton_monai.core.errors import ConfigError, DeviceError, InputError, OutputFolderError
+from lepton_monai.core.progress import Silent
 from lepton_monai.core.pseudonyms import Pseudonyms
+from lepton_monai.evaluation.lesions import count
 from lepton_monai.verbs.evaluate import evaluate
 from lepton_monai.verbs.predict import predict
 from lepton_monai.verbs.train import AnyReport, train
@@ -93,6 +95,20 @@ def test_training_never_opens_a_test_case(export: Path, trained: AnyReport, tmp_
     assert _weights(run) == _weights(trained.run.folder)
 
 
+def test_minutes_that_are_not_used_are_told(export: Path, tmp_path: Path) -> None:
+    class Told(Silent):
+        said = ""
+
+        def say(self, line: str) -> None:
+            self.said += line
+
+    told = Told()
+    changes = {"network: {name": "train: {minutes: 1}\nnetwork: {name", "steps: 30": "steps: 1"}
+    config = write_config(tmp_path, export, **changes)
+    train(config, tmp_path / "run", pseudonyms=NAMES, device="cpu", progress=told)
+    assert "train.minutes isn't used" in told.said
+
+
 def test_evaluation_is_of_the_test_patients_on_their_own_grid(trained: AnyReport) -> None:
     done = evaluate(trained.run.folder, pseudonyms=NAMES, device="cpu")
     split = json.loads((trained.run.folder / "split.json").read_text(encoding="utf-8"))
@@ -108,7 +124,12 @@ def test_its_report_shows_every_figure_and_the_worst_cases(trained: AnyReport) -
     for row in done.cases:
         cells = [row.name, row.patient, "ball", f"{row.dice:.3f}", f"{row.figures.nsd:.3f}"]
         assert "".join(f"<td>{cell}</td>" for cell in cells) in report
+        lesions = count(row.figures.lesions)
+        assert "".join(f"<td>{one}</td>" for one in (lesions.hit, lesions.missed, lesions.false)) in report
     assert done.summary["ball"]["dice"].text() in report
+    assert done.baselines.ellipsoid is not None
+    assert f"A centred ellipsoid of half the extent has {done.baselines.ellipsoid.text()}." in report
+    assert "30 steps, 4 training cases." in report
     assert report.count("data:image/png;base64,") == len(done.cases) == len(done.pictures)
     worst = min(done.cases, key=lambda row: row.dice)
     assert report.index(f"<td>{worst.name}</td>") == min(
