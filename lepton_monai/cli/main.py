@@ -272,7 +272,7 @@ def evaluate(
 @click.option(
     "--formats",
     metavar="NAME,...",
-    help="Of the masks: nifti (the default); seg, rtstruct and sr, which a PACS takes.",
+    help="Of the masks: nifti (the default); for a PACS seg, rtstruct, sr: these name the patient.",
 )
 @click.option(
     "--abstain-below",
@@ -312,7 +312,7 @@ def predict(
             clinical=clinical,
             device=device,
             progress=told.progress,
-            **({} if formats is None else {"formats": [one.strip() for one in formats.split(",")]}),
+            **({} if formats is None else {"formats": [one.strip().lower() for one in formats.split(",")]}),
         )
         shown: Any = tables if isinstance(done, PredictReport) else class_tables
         told.show(shown.predict_document(done), shown.predict_text(done, [folder]))

@@ -98,7 +98,9 @@ class Prediction:
     def _digest(self) -> str:
         # The parts of a split series share its UID, those of one file the instance's too.
         slices = [(one.identity.instance_uid, one.frame, one.tile) for one in self.series.headers]
-        digest = hashlib.sha256(repr((self.series.uid, slices, self.classes, self.codes)).encode("utf-8"))
+        digest = hashlib.sha256(
+            repr((self.series.uid, slices, self.classes, sorted(self.codes.items()))).encode("utf-8")
+        )
         digest.update(np.asarray(self.mask.array, dtype=np.uint8).tobytes(order="F"))
         return digest.hexdigest()
 

@@ -1,5 +1,6 @@
 """What a class is, in codes that every viewer and PACS knows: PS3.3 section 8, PS3.16."""
 
+from collections.abc import Mapping
 from typing import NamedTuple
 
 
@@ -16,6 +17,11 @@ class ClassCodes(NamedTuple):
 
     category: Code
     kind: Code
+
+
+def coded(codes: Mapping[str, ClassCodes]) -> dict[str, list[list[str]]]:
+    """Return the codes of all classes for JSON: category and type, each value, scheme and meaning."""
+    return {name: [list(one.category), list(one.kind)] for name, one in sorted(codes.items())}
 
 
 UNTOLD = ClassCodes(Code("85756007", "SCT", "Tissue"), Code("85756007", "SCT", "Tissue"))

@@ -2,6 +2,8 @@
 
 from pathlib import Path
 
+from pydantic import BaseModel
+
 from lepton_monai.config.load import AnyConfig, load_task
 from lepton_monai.core.errors import ConfigError, InputError, OutputFolderError
 from lepton_monai.core.files import claim_folder
@@ -42,10 +44,10 @@ def resumed_run(folder: Path, config: AnyConfig) -> Run:
     claim_folder(folder, "train")
     newest_checkpoint(run)
     before = load_task(run.config_path)
-    # The data may have moved; all else decides what is trained.
-    before = before.model_copy(update={"data": before.data.model_copy(update={"root": config.data.root})})
     differing = [
-        name for name in type(config).model_fields if getattr(before, name, None) != getattr(config, name)
+        name
+        for name in type(config).model_fields
+        if _deciding(getattr(before, name, None)) != _deciding(getattr(config, name))
     ]
     if differing:
         message = (
@@ -54,3 +56,10 @@ def resumed_run(folder: Path, config: AnyConfig) -> Run:
         )
         raise ConfigError(message)
     return run
+
+
+def _deciding(section: object) -> object:
+    """Return what of a section decides what is trained: the data may move, and get other codes."""
+    if not isinstance(section, BaseModel):
+        return section
+    return section.model_dump(exclude={"root": True, "labels": {"codes"}})

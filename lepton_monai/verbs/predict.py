@@ -25,7 +25,7 @@ from lepton_monai.exports.formats import FILES, NIFTI, write_objects
 from lepton_monai.exports.nifti import write_mask
 from lepton_monai.exports.overlay import write_overlay
 from lepton_monai.inference.model import Model, load_model
-from lepton_monai.labels.codes import ClassCodes
+from lepton_monai.labels.codes import ClassCodes, coded
 from lepton_monai.labels.labelset import Mask
 from lepton_monai.plans.plan import Plan
 from lepton_monai.plans.run import open_runs, write_key
@@ -85,7 +85,8 @@ def predict(
     series_uid
         Only this series.
     formats
-        Of the masks: `nifti`, and `seg`, `rtstruct` and `sr` for a model that was trained on DICOM.
+        Of the masks: `nifti`, and `seg`, `rtstruct` and `sr` (which brings `seg`) for a model that was
+        trained on DICOM.
     device
         auto, cpu, cuda, cuda:N, mps.
     progress
@@ -106,6 +107,7 @@ def predict(
     names = pseudonyms or load_pseudonyms()
     image = plan.image
     _require_formats(formats, plan)
+    formats = (*formats, "seg") if "sr" in formats else formats
     wants_objects = any(name != NIFTI for name in formats)
     codes = load_config(runs[0].config_path).class_codes() if wants_objects else {}
     if image.file_format == "nifti":
@@ -158,9 +160,6 @@ def _require_formats(formats: Sequence[str], plan: Plan) -> None:
             near = nearest(name, FILES)
             message = f"`{name}` is no format of a mask; the nearest is `{near}`; there are {there}."
             raise ConfigError(message)
-    if "sr" in formats and "seg" not in formats:
-        message = "The format sr refers to the segments of a SEG: name seg too."
-        raise ConfigError(message)
     objects = [name for name in formats if name != NIFTI]
     if objects and plan.image.file_format == "nifti":
         message = f"The format {objects[0]} refers to DICOM images, and this model is for NIfTI."
@@ -197,7 +196,12 @@ def _predict_case(
     if record_path.exists():
         before = json.loads(record_path.read_text(encoding="utf-8"))
     there: dict[str, str] = before.get("formats", {NIFTI: FILES[NIFTI]} if before else {})
-    missing = [name for name in formats if name not in there]
+    wanted = dict.fromkeys(formats)
+    if coded(codes) != before.get("codes", {}) and set(formats) != {NIFTI}:
+        # Objects that say otherwise what a class is aren't left beside new ones.
+        wanted |= dict.fromkeys(there)
+        there = {name: file for name, file in there.items() if name == NIFTI}
+    missing = [name for name in wanted if name not in there]
     if not missing:
         return []
     if "sr" in missing:
@@ -215,8 +219,12 @@ def _predict_case(
     if not before:
         write_overlay(volume, mask, target / "overlay.png")
     there = {name: FILES[name] for name in FILES if name in {*there, *written}}
-    content = _record(model, case, volume, mask, findings)
-    write_json(record_path, content | {"formats": there, "files": [*there.values(), "overlay.png"]})
+    content = _record(model, case, volume, mask, findings) | {
+        "codes": coded(codes) if set(formats) != {NIFTI} else before.get("codes", {}),
+        "formats": there,
+        "files": [*there.values(), "overlay.png"],
+    }
+    write_json(record_path, content)
     return findings
 
 

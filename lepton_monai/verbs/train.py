@@ -178,6 +178,7 @@ def _keep(task: AnyTask, run: Run, ready: Ready[Any, Any], feeding: Feeding) -> 
     """Keep what a run is made of before it starts; one that goes on must be made of the same."""
     if run.plan_path.exists():
         require_same_cases(run, ready.split, ready.read)
+        write_config(task.config, run.config_path)  # where the data lie now, and their codes
         return
     config, split = task.config, ready.split
     write_json(run.cases_path, ready.read)

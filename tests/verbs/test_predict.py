@@ -20,7 +20,7 @@ from lepton_monai.exports.formats import FILES
 from lepton_monai.labels.rtstruct import rasterise, read_structures
 from lepton_monai.labels.seg import read_segments
 from lepton_monai.verbs.evaluate import evaluate
-from lepton_monai.verbs.predict import predict
+from lepton_monai.verbs.predict import PredictReport, predict
 from lepton_monai.verbs.train import train
 from sample_data.dicom_files import SeriesOptions, identity, write_series
 from tests.verbs.exports import AFFINE, SHAPE, ball, write_config, write_export, write_patient
@@ -164,8 +164,34 @@ def test_the_config_of_the_run_says_what_a_class_is(run: Path, tmp_path: Path) -
     load.write_config(config, tmp_path / "run" / "config.yaml")
     options: dict[str, Any] = {"formats": ["seg"], "pseudonyms": NAMES, "device": "cpu"}
     done = predict(tmp_path / "run", tmp_path / "study", tmp_path / "out", **options)
+    assert _meaning(done) == "Mass"
+
+
+def test_objects_with_other_codes_are_made_anew_and_never_stand_beside_new_ones(
+    run: Path, tmp_path: Path
+) -> None:
+    write_patient(tmp_path / "study", 20, label=False)
+    shutil.copytree(run, tmp_path / "run")
+    options: dict[str, Any] = {"pseudonyms": NAMES, "device": "cpu"}
+    arguments = (tmp_path / "run", tmp_path / "study", tmp_path / "out")
+    first = predict(*arguments, formats=["nifti", "seg"], **options)
+    assert _meaning(first) == "Tissue"
+    codes = "{category: [49755003, SCT, Morphologically Abnormal Structure], type: [4147007, SCT, Mass]}"
+    config = load.load_config(run / "config.yaml", [f"data.labels.codes.ball={codes}"])
+    load.write_config(config, tmp_path / "run" / "config.yaml")
+    assert _meaning(predict(*arguments, **options)) == "Tissue"  # no object was asked for
+    done = predict(*arguments, formats=["rtstruct"], **options)
+    assert _meaning(done) == "Mass"
+    assert done.records[0]["files"] == [FILES["nifti"], FILES["seg"], FILES["rtstruct"], "overlay.png"]
+    folder = done.out / done.records[0]["case"]
+    made = {path.name: path.stat().st_mtime_ns for path in folder.iterdir()}
+    predict(*arguments, formats=["seg", "rtstruct"], **options)
+    assert {path.name: path.stat().st_mtime_ns for path in folder.iterdir()} == made
+
+
+def _meaning(done: PredictReport) -> str:
     (segment,) = dcmread(done.out / done.records[0]["case"] / FILES["seg"]).SegmentSequence
-    assert segment.SegmentedPropertyTypeCodeSequence[0].CodeMeaning == "Mass"
+    return str(segment.SegmentedPropertyTypeCodeSequence[0].CodeMeaning)
 
 
 def test_what_an_image_does_not_bear_is_told_at_every_start(run: Path, tmp_path: Path) -> None:
@@ -207,9 +233,12 @@ def test_the_masks_of_another_model_are_not_mixed_with(run: Path, tmp_path: Path
         predict(run, tmp_path / "study", out, **options)
 
 
-def test_a_report_without_its_segments_is_refused(run: Path, tmp_path: Path) -> None:
-    with pytest.raises(ConfigError, match="name seg too"):
-        predict(run, tmp_path, tmp_path / "out", formats=["sr"], pseudonyms=NAMES, device="cpu")
+def test_a_report_brings_the_segments_that_it_names(run: Path, tmp_path: Path) -> None:
+    write_patient(tmp_path / "study", 20, label=False)
+    done = predict(
+        run, tmp_path / "study", tmp_path / "out", formats=["sr"], pseudonyms=NAMES, device="cpu"
+    )
+    assert done.records[0]["files"] == [FILES["seg"], FILES["sr"], "overlay.png"]
 
 
 def test_a_format_that_there_is_not_is_told_with_the_nearest(run: Path, tmp_path: Path) -> None:
