@@ -89,23 +89,20 @@ def cache_folder() -> Path | None:
     return base / "lepton_monai"
 
 
-def claim_folder(folder: Path, verb: str) -> None:
-    """Make an output folder, or take one that the same verb made before.
-
-    Temporary files that a dead process left there are cleared, only ours.
+def require_ours(folder: Path, verb: str) -> None:
+    """Refuse a folder to write into before any work is done: it must be absent, empty, or made by `verb`.
 
     Raises
     ------
     OutputFolderError
         The folder exists, isn't empty and was not made by `verb`.
     MachineError
-        It can't be made.
+        It can't be read.
     """
-    marker = folder / MARKER
     try:
         names = {path.name for path in folder.iterdir()}
     except FileNotFoundError:
-        names = set()
+        return
     except NotADirectoryError as error:
         message = f"{folder} is a file; name a folder that doesn't exist yet."
         raise OutputFolderError(message) from error
@@ -113,11 +110,10 @@ def claim_folder(folder: Path, verb: str) -> None:
         message = f"{folder} can't be read: {error.strerror}."
         raise MachineError(message) from error
     if MARKER in names:
-        made_by = _made_by(marker)
+        made_by = _made_by(folder / MARKER)
         if made_by != verb:
             message = f"{folder} was made by `lepton {made_by}`; name another folder."
             raise OutputFolderError(message)
-        _clear_leftovers(folder)
         return
     # A start that was killed before the marker stood has left a temporary file of ours at most.
     if any(not _TEMPORARY.match(name) for name in names):
@@ -126,7 +122,23 @@ def claim_folder(folder: Path, verb: str) -> None:
             "a folder that isn't ours: name one that doesn't exist yet."
         )
         raise OutputFolderError(message)
-    write_json(marker, {"made_by": verb, "schema": 1})
+
+
+def claim_folder(folder: Path, verb: str) -> None:
+    """Make an output folder, or take one that the same verb made before.
+
+    Temporary files that a dead process left there are cleared, only ours.
+
+    Raises
+    ------
+    OutputFolderError
+        It isn't ours: see `require_ours`.
+    MachineError
+        It can't be made.
+    """
+    require_ours(folder, verb)
+    if not (folder / MARKER).exists():
+        write_json(folder / MARKER, {"made_by": verb, "schema": 1})
     _clear_leftovers(folder)
 
 

@@ -55,7 +55,8 @@ class Candidates:
             f"  {name}: {finding.code}: {finding.sentence()}"
             for name, finding in (*self.refused, *self.passed_over, *self.findings)
         ]
-        raise InputError("\n".join([f"Nothing in {folder} fits the model.", *reasons]))
+        why = "." if reasons else ": it holds no image."
+        raise InputError("\n".join([f"Nothing in {folder} fits the model{why}", *reasons]))
 
 
 def class_candidates(

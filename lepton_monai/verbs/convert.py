@@ -14,7 +14,7 @@ from lepton_monai import __version__
 from lepton_monai.cases.case import origin_of
 from lepton_monai.cases.collect import refused_pseudonym, series_pseudonym
 from lepton_monai.core.errors import InputError, OutputFolderError, SeriesRefused
-from lepton_monai.core.files import claim_folder, locked, write_json
+from lepton_monai.core.files import claim_folder, locked, require_ours, write_json
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.grid import SAME_GRID_MM
 from lepton_monai.core.progress import SILENT, Progress
@@ -138,6 +138,7 @@ def convert(
     OutputFolderError
         The folder isn't ours, or holds images and `resume` is not set, or was made by other options.
     """
+    require_ours(out, "convert")
     names = pseudonyms or load_pseudonyms()
     database = database or database_for(folders, exclude, follow_links=follow_links)
     found = scan(folders, exclude, follow_links=follow_links, database=database, progress=progress)

@@ -12,7 +12,7 @@ from lepton_monai import __version__
 from lepton_monai.cases.case import Case, load_image
 from lepton_monai.cases.classes import Level
 from lepton_monai.core.errors import ConfigError, InputError
-from lepton_monai.core.files import claim_folder, locked, write_json
+from lepton_monai.core.files import claim_folder, locked, require_ours, write_json
 from lepton_monai.core.findings import Finding, records_of
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
@@ -149,6 +149,7 @@ def explain(
             "classifiers; `lepton predict` writes masks."
         )
         raise ConfigError(message)
+    require_ours(out, "explain")
     _require_class(class_name, runs[0].classification_plan().classes)
     candidates = class_candidates(
         runs[0].classification_plan().source, folder, pseudonyms or load_pseudonyms(), series_uid, progress

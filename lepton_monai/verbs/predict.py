@@ -12,7 +12,7 @@ from lepton_monai.cases.case import Case, load_image
 from lepton_monai.cases.collect import ImageChoice
 from lepton_monai.config.load import load_config
 from lepton_monai.core.errors import ConfigError, InputError, LockedError, OutputFolderError
-from lepton_monai.core.files import claim_folder, locked, write_json
+from lepton_monai.core.files import claim_folder, locked, require_ours, write_json
 from lepton_monai.core.findings import Finding, records_of
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
@@ -102,6 +102,7 @@ def predict(
         `out` holds something else, or the predictions of another model.
     """
     runs = open_runs(run_folder)
+    require_ours(out, "predict")
     where = choose_device(device)
     plan = runs[0].plan()
     names = pseudonyms or load_pseudonyms()

@@ -9,7 +9,7 @@ from typing import Any
 from lepton_monai import __version__
 from lepton_monai.cases.clinical import ClinicalChoice, clinical_rows
 from lepton_monai.core.errors import ConfigError, InputError
-from lepton_monai.core.files import claim_folder, digest_of, locked, write_json, write_text
+from lepton_monai.core.files import claim_folder, digest_of, locked, require_ours, write_json, write_text
 from lepton_monai.core.findings import Finding, records_of
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
@@ -94,6 +94,7 @@ def predict_classifier(
         The table can't be read, or the model knows no clinical values.
     """
     runs, where = open_runs(run_folder), choose_device(device)
+    require_ours(out, "predict")
     plan = runs[0].classification_plan()
     known = _clinical(plan.clinical, clinical)
     candidates = class_candidates(

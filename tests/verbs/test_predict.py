@@ -268,7 +268,7 @@ def test_truncated_pixels_never_become_a_mask(run: Path, tmp_path: Path) -> None
 
 def test_an_empty_folder_and_a_folder_that_is_not_there_are_named(run: Path, tmp_path: Path) -> None:
     (tmp_path / "empty").mkdir()
-    with pytest.raises(InputError, match=r"Nothing in .* fits the model"):
+    with pytest.raises(InputError, match=r"Nothing in .* fits the model: it holds no image"):
         predict(run, tmp_path / "empty", tmp_path / "out", pseudonyms=NAMES, device="cpu")
     with pytest.raises(InputError, match="doesn't exist"):
         predict(run, tmp_path / "nowhere", tmp_path / "out", pseudonyms=NAMES, device="cpu")
@@ -280,6 +280,8 @@ def test_a_folder_that_is_not_ours_is_left_alone(run: Path, tmp_path: Path) -> N
     (tmp_path / "out" / "notes.txt").write_text("mine", encoding="utf-8")
     with pytest.raises(OutputFolderError):
         predict(run, tmp_path / "study", tmp_path / "out", pseudonyms=NAMES, device="cpu")
+    with pytest.raises(OutputFolderError):  # told before the input is looked at
+        predict(run, tmp_path / "nowhere", tmp_path / "out", pseudonyms=NAMES, device="cpu")
     assert len(list((tmp_path / "out").iterdir())) == 1
 
 
