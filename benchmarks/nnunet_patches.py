@@ -32,7 +32,7 @@ def prepared(entries: Path, work: Path) -> nnUNetDatasetBlosc2:
     """Write the volumes as nnU-Net's preprocessor does."""
     work.mkdir(parents=True, exist_ok=True)
     for entry in sorted(entries.iterdir()):
-        image = np.load(entry / "image.npy").astype(np.float32)[None]
+        image = np.load(entry / "image.npy").astype(np.float32)
         label = np.load(entry / "label.npy").astype(np.int16)[None]
         places = np.load(entry / "places.npy")
         # Its places have the channel first.

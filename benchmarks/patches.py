@@ -29,7 +29,7 @@ from monai.transforms import (
 )
 
 from lepton_monai.data.cache import open_entry
-from lepton_monai.data.fingerprint import Fingerprint
+from lepton_monai.data.fingerprint import Fingerprint, Values
 from lepton_monai.plans.options import PlanOptions
 from lepton_monai.plans.plan import ImagePlan, Plan
 from lepton_monai.training.devices import Machine
@@ -58,7 +58,7 @@ Work = Callable[[], object]
 def thin(folder: Path) -> Work:
     """Return the least that has to be done: memory map, stored index, crop, flip, scale."""
     entries = sorted((folder / ENTRIES).iterdir())
-    images = [np.load(entry / "image.npy", mmap_mode="r") for entry in entries]
+    images = [np.load(entry / "image.npy", mmap_mode="r")[0] for entry in entries]
     labels = [np.load(entry / "label.npy", mmap_mode="r") for entry in entries]
     places = [np.load(entry / "places.npy")[:, 1:] for entry in entries]
     size = np.array(PATCH)
@@ -108,8 +108,8 @@ def _plan(augmentation: Mapping[str, float]) -> Plan:
         "training.steps": STEPS,
     }
     given |= {f"training.augmentation.{name}": value for name, value in augmentation.items()}
-    found = Fingerprint((1.5, 1.5, 1.5), (384.0, 384.0, 240.0), -1.0, 1.0, 0.0, 1.0, ("HU",))
-    task = Task(ImagePlan("ct", "dicom", "CT", None, "HU"), ("lesion",))
+    found = Fingerprint((1.5, 1.5, 1.5), (384.0, 384.0, 240.0), (Values(-1.0, 1.0, 0.0, 1.0, ("HU",)),))
+    task = Task((ImagePlan("ct", "dicom", "CT", None, "HU"),), ("lesion",))
     return draft_plan(task, found, PlanOptions(1.0, 0, given), Machine("cpu", 64.0)).plan
 
 

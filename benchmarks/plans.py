@@ -6,7 +6,7 @@ memory can bear; steps, precision and perhaps a lighter rung are measured when a
 
 import numpy as np
 
-from lepton_monai.data.fingerprint import Fingerprint
+from lepton_monai.data.fingerprint import Fingerprint, Values
 from lepton_monai.plans.options import PlanOptions
 from lepton_monai.plans.plan import ImagePlan, Plan, Triple
 from lepton_monai.training.devices import Machine
@@ -19,7 +19,7 @@ Spacing = tuple[float, float, float]
 
 def _found(spacing_mm: Spacing, voxels: Triple, unit: str) -> Fingerprint:
     x, y, z = (float(np.round(a * b, 3)) for a, b in zip(spacing_mm, voxels, strict=True))
-    return Fingerprint(spacing_mm, (x, y, z), -120.0, 240.0, 60.0, 70.0, (unit,))
+    return Fingerprint(spacing_mm, (x, y, z), (Values(-120.0, 240.0, 60.0, 70.0, (unit,)),))
 
 
 IMAGES: dict[str, Fingerprint] = {
@@ -51,9 +51,9 @@ SHOWN = (
 
 def plan_of(found: Fingerprint, machine: Machine) -> Plan:
     """Return the plan of a task with one class."""
-    unit = found.units[0]
+    unit = found.values[0].units[0]
     image = ImagePlan(name="image", file_format="dicom", modality=None, description=None, unit=unit)
-    return draft_plan(Task(image, ("lesion",)), found, PlanOptions(minutes=20, seed=0), machine).plan
+    return draft_plan(Task((image,), ("lesion",)), found, PlanOptions(minutes=20, seed=0), machine).plan
 
 
 def document() -> str:

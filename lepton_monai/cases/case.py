@@ -8,6 +8,7 @@ import numpy as np
 
 from lepton_monai.core.errors import InputError, LabelError, SeriesRefused
 from lepton_monai.core.findings import Finding
+from lepton_monai.core.grid import Grid
 from lepton_monai.core.volume import Volume
 from lepton_monai.dicom import Series, read_series
 from lepton_monai.dicom.annotation import Annotation
@@ -22,6 +23,9 @@ Image = Series | Path
 
 Label = Annotation | Path
 """An RTSTRUCT or SEG object, or a NIfTI file."""
+
+MEETING_PLACES = 16
+"""Along each axis of an image."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +48,8 @@ class Case:
         None where there is none.
     study
         Pseudonym of the study; empty: of a file that belongs to none.
+    further
+        Other images of the same place, as the config names them: the label is on the grid of `image`.
     """
 
     pseudonym: str
@@ -53,6 +59,7 @@ class Case:
     image: Image
     label: Label | None
     study: str = ""
+    further: tuple[Image, ...] = ()
 
 
 def origin_of(series: Series) -> dict[str, str]:
@@ -75,7 +82,42 @@ def load_image(case: Case) -> Volume:
     InputError
         It can't be read; `SeriesRefused` carries the finding.
     """
-    return read_nifti(case.image) if isinstance(case.image, Path) else read_series(case.image)
+    return _read(case.image)
+
+
+def load_further(case: Case, volume: Volume) -> tuple[Volume, ...]:
+    """Read the further images of a case, each on its own grid.
+
+    Parameters
+    ----------
+    case
+        Whose images.
+    volume
+        Its first image, which all others have to meet.
+
+    Raises
+    ------
+    InputError
+        One can't be read, or lies elsewhere; `SeriesRefused` carries the finding.
+    """
+    volumes = tuple(_read(one) for one in case.further)
+    for one in volumes:
+        if not _meets(one.grid, volume.grid):
+            message = "A further image lies wholly outside of the first."
+            raise SeriesRefused(Finding("images_apart", message))
+    return volumes
+
+
+def _read(image: Image) -> Volume:
+    return read_nifti(image) if isinstance(image, Path) else read_series(image)
+
+
+def _meets(one: Grid, other: Grid) -> bool:
+    """Tell whether a grid holds one of some thousand places, spread evenly over another."""
+    steps = [np.linspace(0.0, extent - 1.0, MEETING_PLACES) for extent in other.shape]
+    places = np.stack(np.meshgrid(*steps, indexing="ij"), axis=-1)
+    index = one.to_index(other.to_world(places))
+    return bool(((index >= -0.5) & (index <= np.array(one.shape) - 0.5)).all(axis=-1).any())
 
 
 def load_mask(case: Case, volume: Volume, labels: LabelSet) -> Mask:
@@ -110,19 +152,34 @@ class LoadedCase:
     Parameters
     ----------
     digest
-        SHA-256 of the image's values: equal for an image that was exported twice, whatever its ids.
+        SHA-256 of the first image's values: equal for an image that was exported twice, whatever its ids.
+    further
+        The other images, each on its own grid.
     """
 
     case: Case
     volume: Volume
     mask: Mask
     digest: str
+    further: tuple[Volume, ...] = ()
+
+    @property
+    def volumes(self) -> tuple[Volume, ...]:
+        """All images, that with the label first."""
+        return (self.volume, *self.further)
 
     def digests(self) -> tuple[str, ...]:
         """Return SHA-256 of all that a training sees of the case: values, label, and where they lie."""
-        places = b"".join(grid.affine.tobytes() for grid in (self.volume.grid, self.mask.grid))
+        grids = [self.mask.grid, *(one.grid for one in self.volumes)]
+        places = b"".join(grid.affine.tobytes() for grid in grids)
         label = hashlib.sha256(self.mask.array.tobytes(order="F")).hexdigest()
-        return self.digest, label, hashlib.sha256(places).hexdigest(), str(self.volume.grid.shape)
+        return (
+            self.digest,
+            label,
+            hashlib.sha256(places).hexdigest(),
+            " ".join(str(grid.shape) for grid in grids[1:]),
+            *(image_digest(one) for one in self.further),
+        )
 
 
 def load_case(case: Case, labels: LabelSet, *, empty_is_negative: bool) -> LoadedCase | Finding:
@@ -139,6 +196,7 @@ def load_case(case: Case, labels: LabelSet, *, empty_is_negative: bool) -> Loade
     """
     try:
         volume = load_image(case)
+        further = load_further(case, volume)
         mask = load_mask(case, volume, labels)
     except SeriesRefused as refusal:
         return refusal.finding
@@ -150,9 +208,10 @@ def load_case(case: Case, labels: LabelSet, *, empty_is_negative: bool) -> Loade
     if not mask.array.any() and not empty_is_negative:
         reasons = [found for found in mask.findings if found.code.startswith("label_")]
         return replace(reasons[0])
-    if float(np.ptp(volume.array)) == 0.0:
-        return Finding("constant_image", f"All voxels are {float(volume.array.flat[0]):g}.")
-    return LoadedCase(case, volume, mask, image_digest(volume))
+    for one in (volume, *further):
+        if float(np.ptp(one.array)) == 0.0:
+            return Finding("constant_image", f"All voxels are {float(one.array.flat[0]):g}.")
+    return LoadedCase(case, volume, mask, image_digest(volume), further)
 
 
 def image_digest(volume: Volume) -> str:

@@ -10,7 +10,8 @@ import numpy as np
 
 from lepton_monai.cases.case import Case
 from lepton_monai.cases.clinical import ClinicalChoice, clinical_rows, file_of, row_key
-from lepton_monai.cases.collect import Collection, DataChoice, ImageChoice, LabelChoice, Source, collect
+from lepton_monai.cases.collect import Collection, DataChoice, LabelChoice, Source, collect
+from lepton_monai.cases.images import ImageChoice
 from lepton_monai.core.errors import FileRefused, InputError
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.patterns import matches

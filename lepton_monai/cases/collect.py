@@ -1,16 +1,16 @@
 """From what lies in a folder to cases."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
 from lepton_monai.cases.case import Case
+from lepton_monai.cases.images import ImageChoice, Place, join_images, places_of
 from lepton_monai.cases.match import labels_without_image, match_labels
 from lepton_monai.cases.persons import persons_of
 from lepton_monai.core.errors import InputError
 from lepton_monai.core.findings import FILE, Finding
-from lepton_monai.core.patterns import matches
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms
 from lepton_monai.core.wording import counted, most_alike
@@ -26,39 +26,6 @@ MODALITIES: dict[str, tuple[str, ...]] = {
     "seg": ("SEG",),
     "dicom": ("RTSTRUCT", "SEG"),
 }
-
-
-@dataclass(frozen=True)
-class ImageChoice:
-    """Which images are wanted.
-
-    Parameters
-    ----------
-    name
-        What the task calls the image.
-    modality
-        DICOM modality, such as PT; None: any.
-    description
-        Pattern of the series description; None: any.
-    folder
-        Of NIfTI images, below the root; None: DICOM.
-    pattern
-        Of NIfTI files below that folder: in it, or in its subfolders.
-    """
-
-    name: str
-    modality: str | None
-    description: str | None
-    folder: str | None
-    pattern: Literal["*", "*/*"] = "*"
-
-    def wants(self, series: Series | RefusedSeries) -> str:
-        """Say why a series isn't wanted; empty: it is."""
-        if self.modality and series.modality != self.modality:
-            return f"its modality is {series.modality}, {self.modality} is wanted"
-        if self.description and not matches(series.description, self.description):
-            return "its description doesn't match the pattern"
-        return ""
 
 
 @dataclass(frozen=True)
@@ -95,6 +62,8 @@ class DataChoice:
         Patterns of names that are passed over.
     same_person
         From patient id to person, where a table joins them.
+    further
+        The other images of a case: those of the first's frame of reference.
     """
 
     root: Path
@@ -102,6 +71,12 @@ class DataChoice:
     image: ImageChoice
     label: LabelChoice
     same_person: Mapping[str, str]
+    further: tuple[ImageChoice, ...] = ()
+
+    @property
+    def images(self) -> tuple[ImageChoice, ...]:
+        """All images of a case, that with the label first."""
+        return (self.image, *self.further)
 
 
 @dataclass(frozen=True)
@@ -200,14 +175,15 @@ def _collect_dicom(index: Index, data: DataChoice, pseudonyms: Pseudonyms) -> Co
     findings += [(FILE, one) for one in labels_without_image(annotations, label.labels, all_series)]
     refused = refused_series(index, image, pseudonyms)
     findings += refused
+    places = places_of(index) if data.further else {}
     ambiguous = {finding.series_uid for finding in noted if finding.code == "label_ambiguous"}
     cases: list[Case] = []
     for at, (series, name) in enumerate(zip(images, names, strict=True)):
         if series.uid in ambiguous:
             continue
-        if any(finding.code == "burned_in_annotation" for finding in series.findings):
-            message = "Burned-in annotation is flagged."
-            findings.append((name, Finding("burned_in_annotation", message, series.uid)))
+        further = _further_of(series, data, places)
+        if isinstance(further, Finding):
+            findings.append((name, further))
             continue
         if at not in matched and not label.empty_is_negative:
             message = f"No {' or '.join(kinds)} with a wanted label belongs to the series."
@@ -226,9 +202,11 @@ def _collect_dicom(index: Index, data: DataChoice, pseudonyms: Pseudonyms) -> Co
                 image=series,
                 label=matched.get(at),
                 study=study_pseudonym(series, pseudonyms),
+                further=further,
             )
         )
     if not cases:
+        _require_joined(data, findings)
         message = (
             f"Of {len(images)} series {_described(image)} none has a label of the source "
             f"`{label.source}` that matches {', '.join(label.labels.names)}."
@@ -239,12 +217,35 @@ def _collect_dicom(index: Index, data: DataChoice, pseudonyms: Pseudonyms) -> Co
     return Collection(tuple(cases), tuple(findings), tuple(without_volume))
 
 
+def _further_of(
+    series: Series, data: DataChoice, places: Mapping[Place, Sequence[Series | RefusedSeries]]
+) -> tuple[Series, ...] | Finding:
+    """Return the images that go with one, or why none of them is used."""
+    further = join_images(series, data.further, places)
+    images = (series,) if isinstance(further, Finding) else (series, *further)
+    if any(found.code == "burned_in_annotation" for one in images for found in one.findings):
+        return Finding("burned_in_annotation", "Burned-in annotation is flagged.", series.uid)
+    return further
+
+
+def _require_joined(data: DataChoice, findings: Sequence[tuple[str, Finding]]) -> None:
+    """Refuse data where no image has those that should go with it."""
+    apart = [found for _, found in findings if found.code in {"image_absent", "image_ambiguous"}]
+    if apart:
+        message = (
+            f"No case has all of its images ({data.image.name}, "
+            f"{', '.join(one.name for one in data.further)}): {apart[0].sentence()}"
+        )
+        raise InputError(message)
+
+
 def _collect_nifti(data: DataChoice, pseudonyms: Pseudonyms) -> Collection:
     """Make a case of every NIfTI image; its mask has the same name."""
     root = data.root
     images = nifti_files(root / (data.image.folder or "images"), data.image.pattern)
     # A classification by a table or by folders names no class of a mask.
     masks = nifti_files(root / (data.label.folder or "labels")) if data.label.labels.classes else {}
+    others = {one.name: nifti_files(root / (one.folder or one.name)) for one in data.further}
     cases: list[Case] = []
     findings: list[tuple[str, Finding]] = []
     for name, path in images.items():
@@ -256,13 +257,22 @@ def _collect_nifti(data: DataChoice, pseudonyms: Pseudonyms) -> Collection:
             person=person,
             image=path,
             label=masks.get(name),
+            further=tuple(files[name] for files in others.values() if name in files),
         )
+        lacking = [image for image, files in others.items() if name not in files]
+        if lacking:
+            found = Finding(
+                "image_absent", f"No file of `{lacking[0]}` has the name of the image.", path=path
+            )
+            findings.append((case.pseudonym, found))
+            continue
         if case.label is None and not data.label.empty_is_negative:
             found = Finding("label_absent", "No mask has the name of the image.", path=path)
             findings.append((case.pseudonym, found))
             continue
         cases.append(case)
     if not cases:
+        _require_joined(data, findings)
         message = f"None of {counted(len(images), 'image')} in {root} has a mask of the same name."
         raise InputError(message)
     return Collection(tuple(cases), tuple(findings))

@@ -8,7 +8,8 @@ from pydantic import Field, field_validator, model_validator
 
 from lepton_monai.cases.classes import ClassChoice, ClassLabels, ClassSource, Level
 from lepton_monai.cases.clinical import ClinicalChoice
-from lepton_monai.cases.collect import ImageChoice, Source
+from lepton_monai.cases.collect import Source
+from lepton_monai.cases.images import ImageChoice
 from lepton_monai.cases.persons import read_persons
 from lepton_monai.config.schema import (
     ImageSection,

@@ -7,7 +7,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal, Self, get_args, get_t
 
 from pydantic import BaseModel, ConfigDict, Field, create_model, field_validator, model_validator
 
-from lepton_monai.cases.collect import DataChoice, ImageChoice, LabelChoice, Source
+from lepton_monai.cases.collect import DataChoice, LabelChoice, Source
+from lepton_monai.cases.images import ImageChoice
 from lepton_monai.cases.persons import read_persons
 from lepton_monai.cases.split import SplitRule
 from lepton_monai.core.wording import nearest
@@ -104,16 +105,21 @@ class DataSection(Section):
 
     @field_validator("images")
     @classmethod
-    def _one(cls, images: dict[str, ImageSection]) -> dict[str, ImageSection]:
-        if len(images) != 1:
-            message = "name exactly one image; several images a case can't be joined yet"
+    def _some(cls, images: dict[str, ImageSection]) -> dict[str, ImageSection]:
+        if not images:
+            message = "name at least one image"
+            raise ValueError(message)
+        if len(images) > 1 and not all(
+            one.modality or one.description or one.folder for one in images.values()
+        ):
+            message = "of several images each needs a `modality`, a `description` or a `folder`"
             raise ValueError(message)
         return images
 
     @model_validator(mode="after")
     def _one_world(self) -> "DataSection":
-        image = next(iter(self.images.values()))
-        if (self.labels.source == "nifti") != (image.folder is not None):
+        is_nifti = self.labels.source == "nifti"
+        if any(is_nifti != (image.folder is not None) for image in self.images.values()):
             message = "masks in NIfTI go with a `folder` of NIfTI images, DICOM labels with DICOM images"
             raise ValueError(message)
         return self
@@ -179,7 +185,8 @@ def any_part_of(kind: type[Any], chosen_elsewhere: frozenset[str]) -> type[Secti
 
 
 _CHOSEN_ELSEWHERE = frozenset(
-    {"schema_version", "classes", "image", "reasons", "name", "arguments", "seed", "weights_sha256"}
+    {"schema_version", "classes", "image", "further", "reasons"}
+    | {"name", "arguments", "seed", "weights_sha256"}
 )
 
 if TYPE_CHECKING:
@@ -236,12 +243,14 @@ class Config(TaskConfig):
             The table of persons can't be read.
         """
         persons = read_persons(self.data.patients) if self.data.patients else {}
+        image, *further = self._image_choices()
         return DataChoice(
             root=self.data.root,
             exclude=tuple(self.data.exclude),
-            image=self._image_choice(),
+            image=image,
             label=self._label_choice(),
             same_person=persons,
+            further=tuple(further),
         )
 
     def class_codes(self) -> dict[str, ClassCodes]:
@@ -251,9 +260,11 @@ class Config(TaskConfig):
             for name, one in self.data.labels.codes.items()
         }
 
-    def _image_choice(self) -> ImageChoice:
-        name, image = next(iter(self.data.images.items()))
-        return ImageChoice(name, image.modality, image.description, image.folder)
+    def _image_choices(self) -> list[ImageChoice]:
+        return [
+            ImageChoice(name, image.modality, image.description, image.folder)
+            for name, image in self.data.images.items()
+        ]
 
     def _label_choice(self) -> LabelChoice:
         section = self.data.labels

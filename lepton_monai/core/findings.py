@@ -125,6 +125,10 @@ RULES: dict[str, Rule] = {
     "patient_id_absent": _used("The study counts as a patient."),
     "not_finite": _refused("Values must be finite; export again or mend the file."),
     "constant_image": _refused("All voxels have one value: there is nothing to learn or find."),
+    # several images a case
+    "image_absent": _passed_over("All images of a case are needed, in one frame of reference."),
+    "image_ambiguous": _passed_over("Narrow it by its `description`."),
+    "images_apart": _passed_over("Register the images first."),
     # labels
     "label_absent": _passed_over("Draw the label, or set `empty: negative`."),
     "label_empty": _passed_over("Draw the label, or set `empty: negative`."),

@@ -4,6 +4,7 @@ The geometry is drawn first; then only the box of voxels that it needs is read, 
 values are left to MONAI's random transforms.
 """
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -191,7 +192,15 @@ class RandomValues:
             one.set_random_state(state=self._state)
 
     def of(self, image: torch.Tensor, seed: int) -> torch.Tensor:
-        """Return an image ``(1, x, y, z)`` float32 with changed values: a function of both alone."""
+        """Return an image ``(channel, x, y, z)`` float32 with changed values: a function of both alone.
+
+        Each channel has draws of its own: the images of a case come from different devices.
+        """
         self._state.seed(seed)
-        changed = self._transforms({"image": image})["image"]
-        return changed.as_tensor() if isinstance(changed, MetaTensor) else changed
+        channels = [self._transforms({"image": one})["image"] for one in image.split(1)]
+        return as_one([one.as_tensor() if isinstance(one, MetaTensor) else one for one in channels])
+
+
+def as_one(channels: Sequence[torch.Tensor]) -> torch.Tensor:
+    """Return channels ``(1, x, y, z)`` as one image; a single one isn't copied."""
+    return channels[0] if len(channels) == 1 else torch.cat(list(channels))

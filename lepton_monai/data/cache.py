@@ -28,7 +28,7 @@ from lepton_monai.core.files import digest_of, is_alive
 from lepton_monai.data.transforms import Prepared
 from lepton_monai.plans.plan import PreparationPlan
 
-VERSION = 1
+VERSION = 2
 """Raised with every change of the preparation's code or of what an entry holds."""
 
 MOST_PLACES = 10_000
@@ -50,7 +50,7 @@ class CachedCase:
     folder
         Of the entry.
     image
-        float16 ``(x, y, z)``.
+        float16 ``(channel, x, y, z)``.
     label
         uint8 ``(x, y, z)``.
     places
@@ -117,7 +117,7 @@ def add_entry(root: Path, key: str, prepared: Prepared) -> CachedCase:
     label = prepared.label[0].numpy()
     try:
         folder.mkdir(parents=True)
-        np.save(folder / _ARRAYS[0], prepared.image[0].numpy().astype(np.float16))
+        np.save(folder / _ARRAYS[0], prepared.image.numpy().astype(np.float16))
         np.save(folder / _ARRAYS[1], label)
         np.save(folder / _ARRAYS[2], _places(label))
         record = {"sha256": _digests(folder)}

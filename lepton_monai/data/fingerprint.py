@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
 from lepton_monai.cases.case import LoadedCase
+from lepton_monai.core.grid import Grid
+from lepton_monai.core.volume import Volume
 
 VOXELS_A_CASE = 10_000
 """Foreground voxels that are drawn from each case for the percentiles."""
@@ -19,17 +22,38 @@ class Measurement:
     Parameters
     ----------
     spacing_mm, extent_mm
-        Along x, y, z: the axes in RAS order.
+        Of the first image along x, y, z: the axes in RAS order.
     values
-        Drawn from the foreground; from everywhere in a case without.
-    unit
-        Of the values.
+        Of each image, drawn from the foreground; from everywhere in a case without.
+    units
+        Of the values of each image.
     """
 
     spacing_mm: NDArray[np.float64]
     extent_mm: NDArray[np.float64]
-    values: NDArray[np.float64]
-    unit: str
+    values: tuple[NDArray[np.float64], ...]
+    units: tuple[str, ...]
+
+
+@dataclass(frozen=True)
+class Values:
+    """The values of one image over the training cases.
+
+    Parameters
+    ----------
+    low, high
+        0.5 and 99.5 percentile of the foreground's values.
+    mean, deviation
+        Of the foreground's values.
+    units
+        All units that occur.
+    """
+
+    low: float
+    high: float
+    mean: float
+    deviation: float
+    units: tuple[str, ...]
 
 
 @dataclass(frozen=True)
@@ -39,51 +63,66 @@ class Fingerprint:
     Parameters
     ----------
     spacing_mm
-        Median along x, y, z.
+        Median of the first image along x, y, z.
     extent_mm
-        Median along x, y, z.
-    low, high
-        0.5 and 99.5 percentile of the foreground's values.
-    mean, deviation
-        Of the foreground's values.
-    units
-        All units that occur.
+        Median of the first image along x, y, z.
+    values
+        Of each image.
     """
 
     spacing_mm: tuple[float, float, float]
     extent_mm: tuple[float, float, float]
-    low: float
-    high: float
-    mean: float
-    deviation: float
-    units: tuple[str, ...]
+    values: tuple[Values, ...]
 
 
 def measure(loaded: LoadedCase) -> Measurement:
     """Measure a case."""
-    grid, array = loaded.volume.grid, loaded.volume.array
-    inside = array[loaded.mask.array > 0]
-    found = inside if inside.size else array.ravel(order="K")
-    drawn = np.random.default_rng(0).choice(found, size=min(VOXELS_A_CASE, found.size), replace=False)
+    grid = loaded.volume.grid
+    inside = loaded.mask.array > 0
+    found = inside if inside.any() else np.ones_like(inside)
+    values = tuple(
+        _drawn(one.array[found] if at == 0 else _values_at(one, grid, found))
+        for at, one in enumerate(loaded.volumes)
+    )
     axes = list(grid.nearest_ras()[0])
     spacing = np.take(grid.spacing_mm, axes)
-    return Measurement(
-        spacing, spacing * np.take(grid.shape, axes), drawn.astype(np.float64), loaded.volume.unit
-    )
+    units = tuple(one.unit for one in loaded.volumes)
+    return Measurement(spacing, spacing * np.take(grid.shape, axes), values, units)
+
+
+def _drawn(values: NDArray[Any]) -> NDArray[np.float64]:
+    drawn = np.random.default_rng(0).choice(values, size=min(VOXELS_A_CASE, values.size), replace=False)
+    return np.asarray(drawn, dtype=np.float64)
+
+
+def _values_at(volume: Volume, grid: Grid, found: NDArray[np.bool_]) -> NDArray[Any]:
+    """Return the values of another image nearest to some voxels of a grid; of all of it where none is."""
+    index = np.argwhere(found)
+    if len(index) > VOXELS_A_CASE:
+        index = index[np.random.default_rng(0).choice(len(index), VOXELS_A_CASE, replace=False)]
+    places = np.rint(volume.grid.to_index(grid.to_world(index))).astype(int)
+    there = places[((places >= 0) & (places < np.array(volume.grid.shape))).all(axis=1)]
+    return volume.array[tuple(there.T)] if len(there) else volume.array.ravel(order="K")
 
 
 def fingerprint(cases: Sequence[Measurement]) -> Fingerprint:
     """Sum up the training cases."""
-    values = np.concatenate([one.values for one in cases])
-    low, high = np.percentile(values, [0.5, 99.5])
     return Fingerprint(
         spacing_mm=_triple(np.median([one.spacing_mm for one in cases], axis=0)),
         extent_mm=_triple(np.median([one.extent_mm for one in cases], axis=0)),
+        values=tuple(_summed(cases, image) for image in range(len(cases[0].units))),
+    )
+
+
+def _summed(cases: Sequence[Measurement], image: int) -> Values:
+    values = np.concatenate([one.values[image] for one in cases])
+    low, high = np.percentile(values, [0.5, 99.5])
+    return Values(
         low=float(low),
         high=float(high),
         mean=float(values.mean()),
         deviation=max(float(values.std()), 1e-6),
-        units=tuple(sorted({one.unit for one in cases})),
+        units=tuple(sorted({one.units[image] for one in cases})),
     )
 
 

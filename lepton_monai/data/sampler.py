@@ -8,7 +8,15 @@ import torch
 from numpy.typing import NDArray
 from torch.utils.data import Dataset
 
-from lepton_monai.data.augmentation import Placing, RandomValues, box_of, draw_matrix, placed, read_box
+from lepton_monai.data.augmentation import (
+    Placing,
+    RandomValues,
+    as_one,
+    box_of,
+    draw_matrix,
+    placed,
+    read_box,
+)
 from lepton_monai.data.cache import CachedCase
 from lepton_monai.plans.plan import Plan
 
@@ -67,7 +75,7 @@ class PatchDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         return self._share.count(self._training.steps, self._training.batch_size)
 
     def __getitem__(self, at: int) -> tuple[torch.Tensor, torch.Tensor]:
-        """Return image ``(1, x, y, z)`` float32 and label ``(1, x, y, z)`` uint8 of one patch."""
+        """Return image ``(channel, x, y, z)`` float32 and label ``(1, x, y, z)`` uint8 of one patch."""
         return self.finished(self.drawn(at), torch.device("cpu"))
 
     def case_number(self, at: int) -> int:
@@ -87,9 +95,9 @@ class PatchDataset(Dataset[tuple[torch.Tensor, torch.Tensor]]):
         flips = tuple(axis for axis in training.augmentation.flip_axes if generator.random() < 0.5)
         placing = Placing(centre, matrix, flips)
         box = box_of(placing, training.patch_size)
-        content = read_box(case.image, box).astype(np.float32)
         label = placed(np.array(read_box(case.label, box)), box, placing, training.patch_size, "nearest")
-        image = placed(content, box, placing, training.patch_size, "bilinear")
+        channels = (read_box(one, box).astype(np.float32) for one in case.image)
+        image = as_one([placed(one, box, placing, training.patch_size, "bilinear") for one in channels])
         return image, label.contiguous(), torch.tensor(generator.integers(2**32))
 
     def finished(
@@ -111,7 +119,7 @@ def _centre(
     case: CachedCase, patch_size: Sequence[int], wanted: bool, generator: np.random.Generator
 ) -> NDArray[np.float64]:
     """Draw the middle of a patch: a voxel of a class, each equally often, or any that keeps it inside."""
-    size, shape = np.asarray(patch_size), np.asarray(case.image.shape)
+    size, shape = np.asarray(patch_size), np.asarray(case.label.shape)
     low = np.minimum(size // 2, (shape - 1) // 2)
     high = np.maximum(shape - (size - size // 2), low)
     if wanted and case.places:

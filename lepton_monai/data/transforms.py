@@ -1,6 +1,6 @@
 """MONAI's dictionary transforms, from a plan: the preparation that every case goes through once."""
 
-from collections.abc import Callable, Hashable, Mapping
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,6 +20,7 @@ from monai.transforms import (
 from lepton_monai.core.grid import Grid
 from lepton_monai.core.volume import Volume
 from lepton_monai.data.load import LoadDicomd
+from lepton_monai.data.resampling import on_grid
 from lepton_monai.labels.labelset import Mask
 from lepton_monai.plans.plan import IntensityPlan, PreparationPlan
 
@@ -34,7 +35,7 @@ class Prepared:
     Parameters
     ----------
     image
-        float32 ``(1, x, y, z)``.
+        float32 ``(channel, x, y, z)``: an image each.
     label
         uint8 ``(1, x, y, z)``; None in prediction.
     grid
@@ -46,8 +47,10 @@ class Prepared:
     grid: Grid
 
 
-def prepare(volume: Volume, mask: Mask | None, plan: PreparationPlan) -> Prepared:
-    """Bring a volume, and its mask, to the network's grid and scale.
+def prepare(
+    volume: Volume, mask: Mask | None, plan: PreparationPlan, further: Sequence[Volume] = ()
+) -> Prepared:
+    """Bring a volume, its mask, and what goes with it to the network's grid and scale.
 
     Parameters
     ----------
@@ -57,6 +60,8 @@ def prepare(volume: Volume, mask: Mask | None, plan: PreparationPlan) -> Prepare
         On the same grid.
     plan
         Orientation is RAS; spacing and intensity are the plan's.
+    further
+        Images on grids of their own; where one doesn't reach it is 0, the middle of its scale or no uptake.
     """
     keys = ["image", "label"] if mask is not None else ["image"]
     item: dict[Hashable, Any] = {"image": volume}
@@ -68,7 +73,19 @@ def prepare(volume: Volume, mask: Mask | None, plan: PreparationPlan) -> Prepare
     _, x, y, z = image.shape
     grid = Grid.from_ras((x, y, z), np.asarray(done["image"].affine))
     label = done["label"].as_tensor().to(torch.uint8).contiguous() if mask is not None else None
-    return Prepared(image, label, grid)
+    others = [_beside(one, scale, grid) for one, scale in zip(further, plan.further, strict=True)]
+    return Prepared(torch.cat([image, *others]), label, grid)
+
+
+def _beside(volume: Volume, intensity: IntensityPlan, grid: Grid) -> torch.Tensor:
+    """Bring a further image to the grid of the first, interpolated once."""
+    steps: list[Callable[..., Any]] = [
+        LoadDicomd("image"),
+        EnsureChannelFirstd("image", channel_dim="no_channel"),
+        INTENSITIES[intensity.scheme](intensity),
+    ]
+    values = Compose(steps)({"image": volume})["image"].as_tensor().float()
+    return on_grid(values, volume.grid, grid)
 
 
 def preparation(plan: PreparationPlan, keys: list[str]) -> Compose:

@@ -50,26 +50,33 @@ class Model:
         """Of the first network; all have its image and its classes."""
         return self.members[0].plan
 
-    def predict(self, volume: Volume) -> Mask:
+    def predict(self, volume: Volume, further: Sequence[Volume] = ()) -> Mask:
         """Segment a volume on its own grid.
+
+        Parameters
+        ----------
+        volume, further
+            The images of a case: the first one, and those that go with it.
 
         Raises
         ------
         InputError
-            The volume's values have another unit than those that the network was trained on.
+            The values of an image have another unit than those that the network was trained on.
         """
-        wanted = self.plan.image.unit
-        if volume.unit != wanted:
-            message = f"The values are in {volume.unit}, the model was trained on {wanted}."
-            raise InputError(message)
-        return Mask(self._classes(volume), volume.grid)
+        for one, plan in zip((volume, *further), self.plan.images, strict=True):
+            if one.unit != plan.unit:
+                message = (
+                    f"The values of `{plan.name}` are in {one.unit}, the model was trained on {plan.unit}."
+                )
+                raise InputError(message)
+        return Mask(self._classes(volume, further), volume.grid)
 
-    def _classes(self, volume: Volume) -> NDArray[np.uint8]:
-        found = [self._probabilities(member, volume) for member in self.members]
+    def _classes(self, volume: Volume, further: Sequence[Volume]) -> NDArray[np.uint8]:
+        found = [self._probabilities(member, volume, further) for member in self.members]
         return classes_on_grid(found, volume.grid)
 
-    def _probabilities(self, member: Member, volume: Volume) -> Probabilities:
-        prepared = prepare(volume, None, member.plan.preparation)
+    def _probabilities(self, member: Member, volume: Volume, further: Sequence[Volume]) -> Probabilities:
+        prepared = prepare(volume, None, member.plan.preparation, further)
         array = class_probabilities(member.network, prepared.image, member.plan, self.device)
         return Probabilities(array, prepared.grid)
 
@@ -84,7 +91,7 @@ def load_model(runs: Sequence[Run], device: torch.device) -> Model:
         different tasks.
     """
     members = tuple(_member(run, device) for run in runs)
-    require_one_task(runs, [(member.plan.classes, member.plan.image) for member in members])
+    require_one_task(runs, [(member.plan.classes, member.plan.images) for member in members])
     torch.set_num_threads(members[0].plan.training.threads)
     return Model(members, device, weights_digest(runs))
 

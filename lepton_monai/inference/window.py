@@ -19,7 +19,7 @@ def class_probabilities(
     network
         In evaluation mode, on `device`.
     image
-        float32 ``(1, x, y, z)``; where it is smaller than the patch its border goes on.
+        float32 ``(channel, x, y, z)``; where it is smaller than the patch its border goes on.
     plan
         Patch, overlap, mirroring.
     device

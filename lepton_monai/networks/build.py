@@ -1,6 +1,7 @@
 """Networks by name, each from its part of the plan."""
 
 from collections.abc import Callable
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any
 
@@ -25,6 +26,23 @@ MONAI_CLASS = "monai:"
 """Before the name of any class of `monai.networks.nets`."""
 
 
+@dataclass(frozen=True)
+class Ends:
+    """What a network takes and gives.
+
+    Parameters
+    ----------
+    inputs, outputs
+        Channels: an image each, and the background with a class each.
+    patch_size
+        That it will be given: transformers are built for one size.
+    """
+
+    inputs: int
+    outputs: int
+    patch_size: Triple
+
+
 class SupervisedDynUNet(DynUNet):
     """MONAI's DynUNet with its lower outputs as they are.
 
@@ -39,11 +57,11 @@ class SupervisedDynUNet(DynUNet):
         return out
 
 
-def _dynunet(plan: NetworkPlan, outputs: int, _: Triple) -> torch.nn.Module:
+def _dynunet(plan: NetworkPlan, ends: Ends) -> torch.nn.Module:
     return SupervisedDynUNet(
         spatial_dims=3,
-        in_channels=1,
-        out_channels=outputs,
+        in_channels=ends.inputs,
+        out_channels=ends.outputs,
         kernel_size=plan.kernels,
         strides=plan.strides,
         upsample_kernel_size=plan.strides[1:],
@@ -54,56 +72,63 @@ def _dynunet(plan: NetworkPlan, outputs: int, _: Triple) -> torch.nn.Module:
     )
 
 
-def _unet(plan: NetworkPlan, outputs: int, _: Triple) -> torch.nn.Module:
+def _unet(plan: NetworkPlan, ends: Ends) -> torch.nn.Module:
     return UNet(
         spatial_dims=3,
-        in_channels=1,
-        out_channels=outputs,
+        in_channels=ends.inputs,
+        out_channels=ends.outputs,
         channels=plan.channels,
         strides=plan.strides[1:],  # type: ignore[arg-type] # MONAI takes one a side too
         num_res_units=1,
     )
 
 
-def _attention_unet(plan: NetworkPlan, outputs: int, _: Triple) -> torch.nn.Module:
+def _attention_unet(plan: NetworkPlan, ends: Ends) -> torch.nn.Module:
     return AttentionUnet(
         spatial_dims=3,
-        in_channels=1,
-        out_channels=outputs,
+        in_channels=ends.inputs,
+        out_channels=ends.outputs,
         channels=plan.channels,
         strides=plan.strides[1:],  # type: ignore[arg-type] # MONAI takes one a side too
     )
 
 
-def _segresnet(plan: NetworkPlan, outputs: int, _: Triple) -> torch.nn.Module:
+def _segresnet(plan: NetworkPlan, ends: Ends) -> torch.nn.Module:
     return SegResNet(
         spatial_dims=3,
-        in_channels=1,
-        out_channels=outputs,
+        in_channels=ends.inputs,
+        out_channels=ends.outputs,
         init_filters=plan.channels[0],
         blocks_down=(1,) * len(plan.channels),
         blocks_up=(1,) * (len(plan.channels) - 1),
     )
 
 
-def _vnet(_: NetworkPlan, outputs: int, __: Triple) -> torch.nn.Module:
-    return VNet(spatial_dims=3, in_channels=1, out_channels=outputs)
+def _vnet(_: NetworkPlan, ends: Ends) -> torch.nn.Module:
+    return VNet(spatial_dims=3, in_channels=ends.inputs, out_channels=ends.outputs)
 
 
-def _mednext(plan: NetworkPlan, outputs: int, _: Triple) -> torch.nn.Module:
-    return MedNeXt(spatial_dims=3, in_channels=1, out_channels=outputs, init_filters=plan.channels[0])
+def _mednext(plan: NetworkPlan, ends: Ends) -> torch.nn.Module:
+    return MedNeXt(
+        spatial_dims=3, in_channels=ends.inputs, out_channels=ends.outputs, init_filters=plan.channels[0]
+    )
 
 
-def _swin_unetr(plan: NetworkPlan, outputs: int, _: Triple) -> torch.nn.Module:
+def _swin_unetr(plan: NetworkPlan, ends: Ends) -> torch.nn.Module:
     width = max(12, plan.channels[0] // 12 * 12)  # a multiple of 12
-    return SwinUNETR(spatial_dims=3, in_channels=1, out_channels=outputs, feature_size=width)
+    return SwinUNETR(spatial_dims=3, in_channels=ends.inputs, out_channels=ends.outputs, feature_size=width)
 
 
-def _unetr(plan: NetworkPlan, outputs: int, patch_size: Triple) -> torch.nn.Module:
-    return UNETR(in_channels=1, out_channels=outputs, img_size=patch_size, feature_size=plan.channels[0])
+def _unetr(plan: NetworkPlan, ends: Ends) -> torch.nn.Module:
+    return UNETR(
+        in_channels=ends.inputs,
+        out_channels=ends.outputs,
+        img_size=ends.patch_size,
+        feature_size=plan.channels[0],
+    )
 
 
-NETWORKS: dict[str, Callable[[NetworkPlan, int, Triple], torch.nn.Module]] = {
+NETWORKS: dict[str, Callable[[NetworkPlan, Ends], torch.nn.Module]] = {
     "dynunet": _dynunet,
     "unet": _unet,
     "attention_unet": _attention_unet,
@@ -126,20 +151,19 @@ def network_factor(plan: NetworkPlan) -> Triple:
 
 def network_of(plan: Plan) -> torch.nn.Module:
     """Build the network of a segmentation's plan: see :func:`build_network`."""
-    return build_network(plan.network, len(plan.classes), plan.training.patch_size)
+    ends = Ends(len(plan.images), len(plan.classes) + 1, plan.training.patch_size)
+    return build_network(plan.network, ends)
 
 
-def build_network(plan: NetworkPlan, classes: int, patch_size: Triple) -> torch.nn.Module:
+def build_network(plan: NetworkPlan, ends: Ends) -> torch.nn.Module:
     """Build a network with random weights from torch's own generator.
 
     Parameters
     ----------
     plan
         Name, and channels, kernels and strides of its levels.
-    classes
-        Without the background, which is output 0.
-    patch_size
-        That it will be given: transformers are built for one size.
+    ends
+        Of the task.
 
     Raises
     ------
@@ -148,9 +172,9 @@ def build_network(plan: NetworkPlan, classes: int, patch_size: Triple) -> torch.
     """
     try:
         if plan.name.startswith(MONAI_CLASS):
-            network = _by_class(plan.name.removeprefix(MONAI_CLASS), plan.arguments, classes + 1)
+            network = _by_class(plan.name.removeprefix(MONAI_CLASS), plan.arguments, ends)
         else:
-            network = NETWORKS[plan.name](plan, classes + 1, patch_size)
+            network = NETWORKS[plan.name](plan, ends)
         return with_direct_norms(network)
     except (KeyError, TypeError, ValueError) as error:
         message = (
@@ -160,7 +184,7 @@ def build_network(plan: NetworkPlan, classes: int, patch_size: Triple) -> torch.
         raise ConfigError(message) from error
 
 
-def _by_class(name: str, arguments: dict[str, Any], outputs: int) -> torch.nn.Module:
+def _by_class(name: str, arguments: dict[str, Any], ends: Ends) -> torch.nn.Module:
     known = {
         one: found
         for one, found in vars(import_module("monai.networks.nets")).items()
@@ -169,4 +193,5 @@ def _by_class(name: str, arguments: dict[str, Any], outputs: int) -> torch.nn.Mo
     if name not in known:
         message = f"MONAI has no network {name}; the nearest is {nearest(name, known)}"
         raise TypeError(message)
-    return known[name](**{"spatial_dims": 3, "in_channels": 1, "out_channels": outputs, **arguments})
+    channels = {"in_channels": ends.inputs, "out_channels": ends.outputs}
+    return known[name](**{"spatial_dims": 3, **channels, **arguments})

@@ -5,7 +5,7 @@ from typing import Any
 
 import torch
 
-from lepton_monai.networks.build import build_network
+from lepton_monai.networks.build import Ends, build_network
 from lepton_monai.plans.classification import InputPlan
 from lepton_monai.plans.plan import NetworkPlan, Triple
 
@@ -27,7 +27,7 @@ class DynUNetEncoder(torch.nn.Module):
 
     def __init__(self, plan: NetworkPlan, size: Triple, classes: int) -> None:
         super().__init__()
-        whole = build_network(plan, 1, size)
+        whole = build_network(plan, Ends(1, 2, size))
         self.input_block = whole.get_submodule("input_block")
         self.downsamples = whole.get_submodule("downsamples")
         self.bottleneck = whole.get_submodule("bottleneck")

@@ -60,10 +60,11 @@ class IntensityPlan:
 
 @checked_dataclass(frozen=True, config=_STRICT)
 class PreparationPlan:
-    """From a source volume to the network's grid."""
+    """From a source volume to the network's grid; `further` are the intensities of the further images."""
 
     spacing_mm: Spacing
     intensity: IntensityPlan
+    further: tuple[IntensityPlan, ...] = ()
 
 
 @checked_dataclass(frozen=True, config=_STRICT)
@@ -154,7 +155,10 @@ class PredictionPlan:
 
 @checked_dataclass(frozen=True, config=_STRICT)
 class Plan:
-    """A whole plan, with the reasons for its values by their dotted name."""
+    """A whole plan, with the reasons for its values by their dotted name.
+
+    `image` is what a mask lies on; `further` are the images that go with it, each a channel.
+    """
 
     schema_version: int
     classes: tuple[str, ...]
@@ -163,7 +167,13 @@ class Plan:
     network: NetworkPlan
     training: TrainingPlan
     prediction: PredictionPlan
+    further: tuple[ImagePlan, ...] = ()
     reasons: dict[str, str] = field(default_factory=dict)
+
+    @property
+    def images(self) -> tuple[ImagePlan, ...]:
+        """All images of a case, in the order of the channels."""
+        return (self.image, *self.further)
 
 
 def read_plan(path: Path) -> Plan:

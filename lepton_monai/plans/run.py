@@ -215,9 +215,10 @@ def read_split(run: Run) -> dict[str, Any]:
 
 def write_key(folder: Path, cases: Iterable[Case]) -> None:
     """Write the one file that links pseudonyms back to patients and series, mode 0600."""
-    content = {
-        case.pseudonym: (origin_of(case.image) if isinstance(case.image, Series) else {})
-        | {"patient_id": case.patient_id}
-        for case in cases
-    }
+    content: dict[str, dict[str, Any]] = {}
+    for case in cases:
+        origins = [origin_of(one) for one in (case.image, *case.further) if isinstance(one, Series)]
+        content[case.pseudonym] = {**(origins[0] if origins else {}), "patient_id": case.patient_id}
+        if origins[1:]:
+            content[case.pseudonym]["further"] = origins[1:]
     write_json(folder / "key.json", content, mode=0o600)

@@ -103,7 +103,7 @@ def _frozen(
 ) -> Plan:
     """Put into the plan what follows from the pace."""
     plan, given = pace.plan, options.given
-    windows = max(1.0, float(np.median([case.image.size for case in cases])) * 8 / _voxels(plan))
+    windows = max(1.0, float(np.median([case.label.size for case in cases])) * 8 / _voxels(plan))
     case_seconds = pace.step_seconds * FORWARD_SHARE / plan.training.batch_size * windows
     axes = plan.prediction.mirror_axes
     if "prediction.mirror_axes" not in given and case_seconds * 2 ** len(axes) > MIRROR_SECONDS:

@@ -9,7 +9,7 @@ import numpy as np
 import torch
 
 from lepton_monai.core.errors import InputError
-from lepton_monai.data.fingerprint import Fingerprint
+from lepton_monai.data.fingerprint import Fingerprint, Values
 from lepton_monai.networks.build import MONAI_CLASS, network_factor
 from lepton_monai.plans.options import PlanOptions
 from lepton_monai.plans.plan import (
@@ -89,9 +89,9 @@ _WORD_START = re.compile(r"(?<=[a-z])(?=[A-Z])")
 
 @dataclass(frozen=True)
 class Task:
-    """What the plan is for."""
+    """What the plan is for: the images of a case, that with the label first, and the classes."""
 
-    image: ImagePlan
+    images: tuple[ImagePlan, ...]
     classes: tuple[str, ...]
 
 
@@ -125,13 +125,15 @@ def draft_plan(task: Task, found: Fingerprint, options: PlanOptions, machine: Ma
     ConfigError
         A value that was given doesn't fit.
     """
-    if len(found.units) != 1:
-        message = f"The training images have different units: {', '.join(found.units)}."
-        raise InputError(message)
+    for one in found.values:
+        if len(one.units) != 1:
+            message = f"The training images have different units: {', '.join(one.units)}."
+            raise InputError(message)
     ladder = LADDERS[machine.kind]
     spacing, why_spacing = _spacing(found, ladder[0])
     spacing = tuple(options.given.get("preparation.spacing_mm", spacing))
-    intensity, why_intensity = _intensity(task.image, found)
+    scales = [_intensity(image, one) for image, one in zip(task.images, found.values, strict=True)]
+    (intensity, why_intensity), *others = scales
     flips, why_flips = _flips(task.classes)
     reasons = {
         "preparation.spacing_mm": why_spacing,
@@ -140,15 +142,16 @@ def draft_plan(task: Task, found: Fingerprint, options: PlanOptions, machine: Ma
         "training.optimizer": "reaches in short trainings what SGD needs long ones for",
         "training.foreground_share": "half of the patches: of a batch of two one",
         "training.augmentation.flip_axes": why_flips,
-    }
+    } | {f"preparation.further.{at}": why for at, (_, why) in enumerate(others)}
     plan = Plan(
         schema_version=SCHEMA,
         classes=task.classes,
-        image=task.image,
-        preparation=PreparationPlan(spacing_mm=spacing, intensity=intensity),
+        image=task.images[0],
+        preparation=PreparationPlan(spacing, intensity, tuple(one for one, _ in others)),
         network=NetworkPlan(name="dynunet", channels=(), kernels=(), strides=()),
         training=_training(options.seed, spacing, flips),
         prediction=PredictionPlan(overlap=0.5, mirror_axes=flips),
+        further=task.images[1:],
         reasons=reasons,
     )
     rungs = _fitting_rungs(Draft(plan, found, options, ladder), machine)
@@ -304,7 +307,7 @@ def _spacing(found: Fingerprint, rung: Rung) -> tuple[Spacing, str]:
     return (x, y, z), reason
 
 
-def _intensity(image: ImagePlan, found: Fingerprint) -> tuple[IntensityPlan, str]:
+def _intensity(image: ImagePlan, found: Values) -> tuple[IntensityPlan, str]:
     if image.unit.startswith("SUV"):
         return IntensityPlan(scheme="log"), "SUV spans decades: the logarithm of 1 + SUV"
     if image.unit == "HU":

@@ -1,17 +1,18 @@
 """What of a folder fits a model, and why the rest doesn't."""
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from lepton_monai.cases.case import Case
 from lepton_monai.cases.classes import FileFormat, picture_case, picture_files
 from lepton_monai.cases.collect import (
-    ImageChoice,
     nifti_files,
     refused_pseudonym,
     series_pseudonym,
     study_pseudonym,
 )
+from lepton_monai.cases.images import ImageChoice, join_images, places_of
 from lepton_monai.core.errors import ConfigError, InputError
 from lepton_monai.core.findings import FILE, Finding
 from lepton_monai.core.progress import Progress
@@ -29,7 +30,7 @@ class Candidates:
     cases
         To predict.
     refused
-        Series of the wanted kind that make no volume.
+        Series of the wanted kind that make no volume, or lack one that should go with them.
     passed_over
         Series and images that aren't wanted.
     findings
@@ -71,7 +72,7 @@ def class_candidates(
     """
     if source.file_format == "dicom":
         choice = ImageChoice(source.name, source.modality, source.description, None)
-        return series_candidates(choice, source.units, folder, pseudonyms, series_uid, progress)
+        return series_candidates([choice], source.units, folder, pseudonyms, series_uid, progress)
     require_no_series(series_uid, source.file_format)
     if source.file_format == "nifti":
         return nifti_candidates(folder, pseudonyms)
@@ -86,15 +87,34 @@ def require_no_series(series_uid: str | None, file_format: FileFormat) -> None:
         raise ConfigError(message)
 
 
-def nifti_candidates(folder: Path, pseudonyms: Pseudonyms) -> Candidates:
-    """Return every NIfTI file of a folder."""
-    return Candidates(
-        tuple(_nifti_case(name, path, pseudonyms) for name, path in nifti_files(folder).items())
-    )
+def nifti_candidates(folder: Path, pseudonyms: Pseudonyms, images: Sequence[str] = ()) -> Candidates:
+    """Return every NIfTI file of a folder.
+
+    Parameters
+    ----------
+    folder
+        Of files; of a folder for each image where there are several, by its name.
+    pseudonyms
+        Name the cases.
+    images
+        Names of the images where there are several.
+    """
+    first, *others = [nifti_files(folder / name) for name in images] or [nifti_files(folder)]
+    cases: list[Case] = []
+    refused: list[tuple[str, Finding]] = []
+    for name, path in first.items():
+        case = _nifti_case(name, path, pseudonyms)
+        lacking = [image for image, files in zip(images[1:], others, strict=True) if name not in files]
+        if lacking:
+            message = f"No file of `{lacking[0]}` has the name of the image."
+            refused.append((case.pseudonym, Finding("image_absent", message, path=path)))
+        else:
+            cases.append(replace(case, further=tuple(files[name] for files in others)))
+    return Candidates(tuple(cases), tuple(refused))
 
 
 def series_candidates(
-    choice: ImageChoice,
+    choices: Sequence[ImageChoice],
     units: tuple[str, ...],
     folder: Path,
     pseudonyms: Pseudonyms,
@@ -105,10 +125,10 @@ def series_candidates(
 
     Parameters
     ----------
-    choice
-        Modality and description.
+    choices
+        Modality and description of each image of a case.
     units
-        Of the values that the model was trained on.
+        Of the first one's values that the model was trained on.
     folder
         Of DICOM.
     pseudonyms
@@ -118,19 +138,24 @@ def series_candidates(
     progress
         Told of every file.
     """
+    choice, *further = choices
     index = scan([folder], progress=progress)
+    places = places_of(index) if further else {}
     cases: list[Case] = []
+    refused: list[tuple[str, Finding]] = []
     passed_over: list[tuple[str, Finding]] = []
     for series in index.series:
         name = series_pseudonym(series, pseudonyms)
         reason = _unwanted(series, choice, series_uid)
         if not reason and series.unit not in units:
             reason = f"its values are in {series.unit}, the model was trained on {' or '.join(units)}"
+        others = join_images(series, further, places)
         if reason:
             passed_over.append((name, _does_not_fit(reason, series)))
+        elif isinstance(others, Finding):
+            refused.append((name, others))
         else:
-            cases.append(_dicom_case(series, name, pseudonyms))
-    refused: list[tuple[str, Finding]] = []
+            cases.append(replace(_dicom_case(series, name, pseudonyms), further=others))
     for one in index.refused:
         name, reason = refused_pseudonym(one, pseudonyms), _unwanted(one, choice, series_uid)
         if reason:

@@ -263,7 +263,7 @@ def evaluate_cases(
             message = "The image was trained on, under whatever patient id."
             findings.append((case.pseudonym, Finding("training_data_in_test", message)))
         else:
-            predicted = model.predict(loaded.volume)
+            predicted = model.predict(loaded.volume, loaded.further)
             rows += _judged(model, loaded, predicted, judging)
             if case.pseudonym in worst_cases(rows)[:WORST]:
                 pictures[case.pseudonym] = folder / "pictures" / f"{case.pseudonym}.png"

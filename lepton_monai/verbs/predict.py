@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from lepton_monai import __version__
-from lepton_monai.cases.case import Case, load_image
-from lepton_monai.cases.collect import ImageChoice
+from lepton_monai.cases.case import Case, load_further, load_image
+from lepton_monai.cases.images import ImageChoice
 from lepton_monai.config.load import load_config
 from lepton_monai.core.errors import ConfigError, InputError, LockedError, OutputFolderError
 from lepton_monai.core.files import claim_folder, locked, require_ours, write_json
@@ -113,10 +113,11 @@ def predict(
     codes = load_config(runs[0].config_path).class_codes() if wants_objects else {}
     if image.file_format == "nifti":
         require_no_series(series_uid, "nifti")
-        candidates = nifti_candidates(folder, names)
+        several = [one.name for one in plan.images] if plan.further else []
+        candidates = nifti_candidates(folder, names, several)
     else:
-        choice = ImageChoice(image.name, image.modality, image.description, None)
-        candidates = series_candidates(choice, (image.unit,), folder, names, series_uid, progress)
+        choices = [ImageChoice(one.name, one.modality, one.description, None) for one in plan.images]
+        candidates = series_candidates(choices, (image.unit,), folder, names, series_uid, progress)
     candidates.require_some(folder)
     claim_folder(out, "predict")
     model = load_model(runs, where)
@@ -208,7 +209,7 @@ def _predict_case(
     if "sr" in missing:
         missing.append("seg")  # the SR names the SEG of this very mask
     volume = load_image(case)
-    mask = model.predict(volume)
+    mask = model.predict(volume, load_further(case, volume))
     written, findings = [], list[Finding]()
     if NIFTI in missing:
         write_mask(mask, target / FILES[NIFTI])

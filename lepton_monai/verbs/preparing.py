@@ -13,12 +13,10 @@ from lepton_monai.core.errors import InputError, MachineError
 from lepton_monai.core.files import cache_folder
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.progress import Progress
-from lepton_monai.core.volume import Volume
 from lepton_monai.data.cache import CachedCase, add_entry, entry_key, find_entry, limit_cache
 from lepton_monai.data.fingerprint import Fingerprint, Measurement, fingerprint, measure
-from lepton_monai.data.transforms import prepare
+from lepton_monai.data.transforms import Prepared, prepare
 from lepton_monai.dicom.dataset import foreign_file
-from lepton_monai.labels.labelset import Mask
 from lepton_monai.plans.plan import PreparationPlan
 
 USUAL_LIMIT_GB = 100.0
@@ -122,7 +120,7 @@ def prepared_cases(
 
     def made(at: int) -> CachedCase:
         return find_entry(cache.folder, keys[at]) or add_entry(
-            cache.folder, keys[at], prepare(*_voxels(training[at], data), preparation)
+            cache.folder, keys[at], _prepared(training[at], data, preparation)
         )
 
     cases = _side_by_side(made, range(len(training)), "preparing cases", progress)
@@ -143,9 +141,9 @@ def _side_by_side(
             pool.shutdown(cancel_futures=True)  # a mistake or a stop shall not wait for those in the queue
 
 
-def _voxels(one: Measured, data: DataChoice) -> tuple[Volume, Mask]:
+def _prepared(one: Measured, data: DataChoice, preparation: PreparationPlan) -> Prepared:
     loaded = load_case(one.case, data.label.labels, empty_is_negative=data.label.empty_is_negative)
     if isinstance(loaded, Finding) or loaded.digests() != one.voxels:
         message = f"{one.case.pseudonym} changed while it was read: start again."
         raise InputError(message)
-    return loaded.volume, loaded.mask
+    return prepare(loaded.volume, loaded.mask, preparation, loaded.further)

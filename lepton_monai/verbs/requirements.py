@@ -37,7 +37,7 @@ def apart(
 
 def require_same_task(plan: Plan, task: Task) -> None:
     """Refuse a plan that was made for other images or classes than the config names."""
-    _require_equal({"classes": (plan.classes, task.classes), "image": (plan.image, task.image)})
+    _require_equal({"classes": (plan.classes, task.classes), "images": (plan.images, task.images)})
 
 
 def require_same_classification(
@@ -72,7 +72,7 @@ def _require_equal(parts: Mapping[str, tuple[object, object]]) -> None:
 def _said(value: object) -> str:
     if isinstance(value, ClinicalColumns):
         return ", ".join(value.names)
-    return ", ".join(value) if isinstance(value, tuple) else str(value)
+    return ", ".join(str(one) for one in value) if isinstance(value, tuple) else str(value)
 
 
 def voxels_of(cases: Sequence[Measured]) -> dict[str, list[str]]:

@@ -139,11 +139,14 @@ class SegmentationTask:
 
     def _task(self, training: Sequence[Measured]) -> Task:
         data = self.config.data_choice()
-        image = ImagePlan(
-            name=data.image.name,
-            file_format="nifti" if data.label.source == "nifti" else "dicom",
-            modality=data.image.modality,
-            description=data.image.description,
-            unit=training[0].measurement.unit,
-        )
-        return Task(image, data.label.labels.names)
+        images = [
+            ImagePlan(
+                name=image.name,
+                file_format="nifti" if data.label.source == "nifti" else "dicom",
+                modality=image.modality,
+                description=image.description,
+                unit=unit,
+            )
+            for image, unit in zip(data.images, training[0].measurement.units, strict=True)
+        ]
+        return Task(tuple(images), data.label.labels.names)

@@ -10,7 +10,7 @@ from PIL import Image
 
 from lepton_monai.cases.case import Case
 from lepton_monai.cases.classes import ClassChoice, Classified, ClassLabels, Level, collect_classified
-from lepton_monai.cases.collect import ImageChoice
+from lepton_monai.cases.images import ImageChoice
 from lepton_monai.cases.split import SplitRule, split_cases
 from lepton_monai.core.errors import InputError
 from lepton_monai.core.pseudonyms import Pseudonyms

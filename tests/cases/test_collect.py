@@ -6,7 +6,8 @@ import pytest
 from pydicom.dataset import Dataset
 
 from lepton_monai.cases.case import load_case
-from lepton_monai.cases.collect import Collection, DataChoice, ImageChoice, LabelChoice, collect
+from lepton_monai.cases.collect import Collection, DataChoice, LabelChoice, collect
+from lepton_monai.cases.images import ImageChoice
 from lepton_monai.core.errors import InputError
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.pseudonyms import Pseudonyms

@@ -54,7 +54,7 @@ def test_an_entry_holds_the_case_on_the_networks_grid(tmp_path: Path) -> None:
     expected = prepared(one)
     assert expected.label is not None
     case = add_entry(tmp_path, key_of(one), expected)
-    np.testing.assert_array_equal(case.image, expected.image[0].numpy().astype(np.float16))
+    np.testing.assert_array_equal(case.image, expected.image.numpy().astype(np.float16))
     np.testing.assert_array_equal(case.label, expected.label[0].numpy())
     for class_id, places in case.places.items():
         assert (case.label[tuple(places.T)] == class_id).all()

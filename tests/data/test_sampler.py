@@ -149,6 +149,23 @@ def test_a_turned_patch_says_what_the_image_says_at_its_places(
     np.testing.assert_allclose(patch[inside], (places @ [1.0, 10.0, 100.0])[inside], atol=0.02)
 
 
+def test_the_channels_of_a_patch_are_of_one_place_and_change_each_by_itself(tmp_path: Path) -> None:
+    """Two images of the same values are alike where they are placed, and not where their values change."""
+    turning = replace(NOTHING, rotation_probability=1, rotation_rad=(0.5, 0.5, 0.5), flip_axes=(0, 1, 2))
+    plan = with_training(example_plan(patch_size=(8, 8, 8)), augmentation=turning)
+    preparation = replace(plan.preparation, further=(plan.preparation.intensity,))
+    grid = Grid((20, 22, 18), np.diag([-2.0, -2.0, 2.0, 1.0]))
+    values = np.random.default_rng(3).normal(0, 50, size=grid.shape).astype(np.float32)
+    volume, mask = Volume(values, grid, "HU"), Mask((values > 60).astype(np.uint8), grid)
+    case = add_entry(tmp_path, f"{7:032x}", prepare(volume, mask, preparation, [volume]))
+    image, _ = PatchDataset([case], plan)[3]
+    assert image.shape == (2, 8, 8, 8)
+    torch.testing.assert_close(image[0], image[1], atol=1e-3, rtol=0)
+    noisy = with_training(plan, augmentation=replace(NOTHING, noise_probability=1))
+    image, _ = PatchDataset([case], noisy)[3]
+    assert (image[0] - image[1]).std() > 0.1
+
+
 def test_a_rotation_turns_millimetres_not_voxels() -> None:
     plan = replace(NOTHING, rotation_probability=1, rotation_rad=(0.5, 0.5, 0.5))
     spacing = np.array([1.0, 2.0, 4.0])

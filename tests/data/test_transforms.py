@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -52,6 +54,29 @@ def test_a_prepared_image_says_at_every_place_what_the_source_says_there(
     expected = place @ np.array([1.0, 10.0, 100.0]) + 5.0
     assert covered.sum() > 50
     np.testing.assert_allclose(prepared.image[0].numpy()[covered], expected[covered], atol=0.6)
+
+
+def test_a_further_image_says_at_every_place_what_it_says_there_whatever_its_grid() -> None:
+    turned = np.eye(4)
+    turned[:3, :3] = _axes((2, 0, 1), (1, -1, -1)) * [1.2, 2.6, 1.9]
+    turned[:3, 3] = [13.0, 12.0, 14.0] - turned[:3, :3] @ [7.5, 7.0, 8.5]  # one middle for both
+    first, other = (
+        _linear_volume(Grid(shape, affine))
+        for shape, affine in (((14, 17, 12), np.diag([2.0, 1.5, 2.5, 1.0])), ((16, 15, 18), turned))
+    )
+    scale = IntensityPlan(scheme="window", low=-1e6, high=1e6)
+    plan = replace(example_plan(spacing_mm=(2.0, 1.5, 2.5), intensity=scale).preparation, further=(scale,))
+    prepared = prepare(first, None, plan, [other])
+    index = np.stack(np.meshgrid(*[np.arange(n) for n in prepared.grid.shape], indexing="ij"), axis=-1)
+    place = prepared.grid.to_world(index)
+    inside = other.grid.to_index(place)
+    covered = np.all((inside >= 1) & (inside <= np.array(other.grid.shape) - 2), axis=-1)
+    assert covered.sum() > 50
+    expected = place @ np.array([1.0, 10.0, 100.0]) + 5.0
+    np.testing.assert_allclose(prepared.image[1].numpy()[covered], expected[covered], atol=0.6)
+    beyond = np.any((inside < -0.6) | (inside > np.array(other.grid.shape) - 0.4), axis=-1)
+    assert beyond.any()
+    assert not prepared.image[1].numpy()[beyond].any()
 
 
 def test_a_mask_moves_with_its_image() -> None:

@@ -76,7 +76,7 @@ def test_the_slabs_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
     source = _grid((10, 9, 30), (1.0, 1.2, 0.6), (0.0, 0.0, 0.0))
     values = torch.from_numpy(np.random.default_rng(2).random((2, 8, 8, 8)).astype(np.float32))
     whole = classes_on_grid([Probabilities(values, network)], source)
-    monkeypatch.setattr("lepton_monai.inference.native.SLAB_VOXELS", 1)
+    monkeypatch.setattr("lepton_monai.data.resampling.SLAB_VOXELS", 1)
     assert np.array_equal(classes_on_grid([Probabilities(values, network)], source), whole)
 
 

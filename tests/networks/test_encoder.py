@@ -5,7 +5,7 @@ from pathlib import Path
 import torch
 from safetensors.torch import save_model
 
-from lepton_monai.networks.build import build_network
+from lepton_monai.networks.build import Ends, build_network
 from lepton_monai.networks.classifiers import build_classifier
 from lepton_monai.networks.encoder import DynUNetEncoder
 from lepton_monai.networks.transfer import load_weights
@@ -24,7 +24,7 @@ PLAN = NetworkPlan(
 
 
 def test_the_weights_of_a_segmentation_give_the_encoder_its_features(tmp_path: Path) -> None:
-    whole = build_network(PLAN, 2, SIZE).eval()
+    whole = build_network(PLAN, Ends(1, 3, SIZE)).eval()
     save_model(whole, str(tmp_path / "whole.safetensors"))
     weights = read_weights(tmp_path / "whole.safetensors")
     arguments = {"channels": PLAN.channels, "kernels": PLAN.kernels, "strides": PLAN.strides}

@@ -5,7 +5,7 @@ import copy
 import pytest
 import torch
 
-from lepton_monai.networks.build import SupervisedDynUNet, build_network
+from lepton_monai.networks.build import Ends, SupervisedDynUNet, build_network
 from lepton_monai.networks.instance_norm import DirectInstanceNorm, with_direct_norms
 from lepton_monai.plans.plan import NetworkPlan
 
@@ -83,7 +83,7 @@ def test_the_layout_stays() -> None:
 
 def test_weights_of_a_network_with_instance_norms_fit_one_without() -> None:
     plan = NetworkPlan("dynunet", (4, 8, 8), ((3, 3, 3),) * 3, ((1, 1, 1), (2, 2, 2), (2, 2, 2)))
-    network = build_network(plan, 1, (16, 16, 16)).eval()
+    network = build_network(plan, Ends(1, 2, (16, 16, 16))).eval()
     assert not any(isinstance(one, torch.nn.InstanceNorm3d) for one in network.modules())
     names = [name for name in network.state_dict() if ".norm" in name]
     assert names

@@ -9,15 +9,15 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from lepton_monai.core.errors import ConfigError, InputError
-from lepton_monai.data.fingerprint import Fingerprint
-from lepton_monai.networks.build import build_network
+from lepton_monai.data.fingerprint import Fingerprint, Values
+from lepton_monai.networks.build import Ends, build_network, network_of
 from lepton_monai.plans.options import PlanOptions
 from lepton_monai.plans.plan import ImagePlan, Plan
 from lepton_monai.training.devices import Machine
 from lepton_monai.training.planner import LADDERS, Task, draft_plan
 from lepton_monai.training.shape import levels, memory_gb, network_shape, patch_sides
 
-FOUND = Fingerprint((1.0, 1.0, 3.0), (300.0, 300.0, 240.0), -60.0, 180.0, 40.0, 30.0, ("HU",))
+FOUND = Fingerprint((1.0, 1.0, 3.0), (300.0, 300.0, 240.0), (Values(-60.0, 180.0, 40.0, 30.0, ("HU",)),))
 OPTIONS = PlanOptions(minutes=1, seed=0)
 CPU = Machine("cpu", 24.0)
 
@@ -26,16 +26,20 @@ Triple = tuple[float, float, float]
 
 def task(unit: str = "HU", classes: tuple[str, ...] = ("lesion",)) -> Task:
     image = ImagePlan(name="x", file_format="dicom", modality=None, description=None, unit=unit)
-    return Task(image, classes)
+    return Task((image,), classes)
+
+
+def in_units(*units: str) -> Fingerprint:
+    return replace(FOUND, values=(replace(FOUND.values[0], units=units),))
 
 
 def planned(found: Fingerprint = FOUND, machine: Machine = CPU, **given: object) -> Plan:
     options = replace(OPTIONS, given={name.replace("__", "."): value for name, value in given.items()})
-    return draft_plan(task(found.units[0]), found, options, machine).plan
+    return draft_plan(task(found.values[0].units[0]), found, options, machine).plan
 
 
 def found_of(spacing: Triple, extent: Triple, unit: str) -> Fingerprint:
-    return replace(FOUND, spacing_mm=spacing, extent_mm=extent, units=(unit,))
+    return replace(in_units(unit), spacing_mm=spacing, extent_mm=extent)
 
 
 CT = found_of((0.7, 0.7, 1.5), (358.0, 358.0, 450.0), "HU")
@@ -84,7 +88,7 @@ def test_a_few_slices_are_planned_one_by_one() -> None:
 def test_every_plan_can_be_built_and_fits_the_memory(found: Fingerprint, machine: Machine) -> None:
     plan = planned(found, machine)
     with torch.device("meta"):
-        network = build_network(plan.network, 1, plan.training.patch_size)
+        network = build_network(plan.network, Ends(1, 2, plan.training.patch_size))
     assert sum(one.numel() for one in network.parameters()) > 1e5
     shape = network_shape(
         found.extent_mm,
@@ -121,9 +125,7 @@ def test_a_patch_on_a_small_machine_sees_its_context() -> None:
 
 
 def test_ct_is_clipped_pet_is_logged_and_the_rest_is_scored() -> None:
-    schemes = {
-        unit: planned(replace(FOUND, units=(unit,))).preparation.intensity for unit in ("HU", "SUVbw", "1")
-    }
+    schemes = {unit: planned(in_units(unit)).preparation.intensity for unit in ("HU", "SUVbw", "1")}
     assert (schemes["HU"].scheme, schemes["HU"].low, schemes["HU"].high) == ("window", -60.0, 180.0)
     assert schemes["SUVbw"].scheme == "log"
     assert schemes["1"].scheme == "zscore"
@@ -146,9 +148,24 @@ def test_what_left_and_right_tell_apart_is_not_mirrored(name: str, axes: tuple[i
     assert plan.prediction.mirror_axes == axes
 
 
+def test_every_image_has_a_scale_of_its_own() -> None:
+    images = tuple(
+        ImagePlan(name=unit, file_format="dicom", modality=None, description=None, unit=unit)
+        for unit in ("SUVbw", "HU", "1")
+    )
+    values = tuple(in_units(one.unit).values[0] for one in images)
+    plan = draft_plan(Task(images, ("lesion",)), replace(FOUND, values=values), OPTIONS, CPU).plan
+    assert plan.images == images
+    scales = (plan.preparation.intensity, *plan.preparation.further)
+    assert [one.scheme for one in scales] == ["log", "window", "zscore"]
+    assert scales[1].high == 180.0
+    assert network_of(plan).eval()(torch.zeros(1, 3, *plan.training.patch_size)).shape[1] == 2
+    assert "CT" in plan.reasons["preparation.further.0"]
+
+
 def test_images_of_two_units_are_refused() -> None:
     with pytest.raises(InputError, match="different units: Bq/ml, SUVbw"):
-        planned(replace(FOUND, units=("Bq/ml", "SUVbw")))
+        planned(in_units("Bq/ml", "SUVbw"))
 
 
 def test_what_the_user_gives_wins_and_the_plan_says_so() -> None:

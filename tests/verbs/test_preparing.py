@@ -34,7 +34,7 @@ def test_every_case_is_prepared_from_its_own_voxels_in_the_order_of_the_cases(tm
         assert not isinstance(loaded, Finding)
         alone = prepare(loaded.volume, loaded.mask, preparation)
         np.testing.assert_array_equal(
-            prepared[case.pseudonym].image, alone.image[0].numpy().astype(np.float16)
+            prepared[case.pseudonym].image, alone.image.numpy().astype(np.float16)
         )
 
 

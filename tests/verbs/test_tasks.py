@@ -6,7 +6,7 @@ import pytest
 
 import lepton_monai
 from lepton_monai.cases.classes import ClassChoice, Classified, ClassLabels
-from lepton_monai.cases.collect import ImageChoice
+from lepton_monai.cases.images import ImageChoice
 from lepton_monai.core.errors import ConfigError, InputError
 from lepton_monai.core.progress import SILENT
 from lepton_monai.core.pseudonyms import Pseudonyms

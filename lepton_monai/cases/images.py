@@ -1,0 +1,103 @@
+"""Which series are the images of a case: one that the label is drawn on, and others of the same place."""
+
+from collections import defaultdict
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Literal
+
+from lepton_monai.core.findings import Finding
+from lepton_monai.core.patterns import matches
+from lepton_monai.core.wording import counted
+from lepton_monai.dicom import Index, RefusedSeries, Series
+
+Place = tuple[str, str]
+"""A patient, and a frame of reference."""
+
+
+@dataclass(frozen=True)
+class ImageChoice:
+    """Which images are wanted.
+
+    Parameters
+    ----------
+    name
+        What the task calls the image.
+    modality
+        DICOM modality, such as PT; None: any.
+    description
+        Pattern of the series description; None: any.
+    folder
+        Of NIfTI images, below the root; None: DICOM.
+    pattern
+        Of NIfTI files below that folder: in it, or in its subfolders.
+    """
+
+    name: str
+    modality: str | None
+    description: str | None
+    folder: str | None
+    pattern: Literal["*", "*/*"] = "*"
+
+    def wants(self, series: Series | RefusedSeries) -> str:
+        """Say why a series isn't wanted; empty: it is."""
+        if self.modality and series.modality != self.modality:
+            return f"its modality is {series.modality}, {self.modality} is wanted"
+        if self.description and not matches(series.description, self.description):
+            return "its description doesn't match the pattern"
+        return ""
+
+
+def places_of(index: Index) -> dict[Place, list[Series | RefusedSeries]]:
+    """Return every series, usable or refused, by whose and where it is, where it says so."""
+    found: dict[Place, list[Series | RefusedSeries]] = defaultdict(list)
+    everything: list[Series | RefusedSeries] = [*index.series, *index.refused]
+    for one in everything:
+        if one.identity.frame_of_reference_uid:
+            found[_place(one)].append(one)
+    return found
+
+
+def join_images(
+    first: Series,
+    choices: Sequence[ImageChoice],
+    places: Mapping[Place, Sequence[Series | RefusedSeries]],
+) -> tuple[Series, ...] | Finding:
+    """Return the images that go with one, or why a case can't be made of it.
+
+    Parameters
+    ----------
+    first
+        The image that the label is drawn on.
+    choices
+        The other images that are wanted.
+    places
+        All series: see `places_of`. Nothing but a common frame of reference (PS3.3 C.7.4.1) says that
+        voxels of two series may be laid on each other; of several series that of the same study is taken.
+    """
+    joined: list[Series] = []
+    for choice in choices:
+        wanted = [
+            one for one in places.get(_place(first), ()) if one is not first and not choice.wants(one)
+        ]
+        usable = [one for one in wanted if isinstance(one, Series)]
+        of_study = [one for one in usable if one.identity.study_uid == first.identity.study_uid]
+        fitting = of_study or usable
+        if len(fitting) > 1:
+            message = f"{len(fitting)} series fit `{choice.name}`."
+            return Finding("image_ambiguous", message, first.uid)
+        if not fitting:
+            return Finding("image_absent", _absent(choice, wanted), first.uid)
+        joined.append(fitting[0])
+    return tuple(joined)
+
+
+def _absent(choice: ImageChoice, refused: Sequence[Series | RefusedSeries]) -> str:
+    codes = sorted({one.finding.code for one in refused if isinstance(one, RefusedSeries)})
+    if codes:
+        refusals = counted(len(refused), "refused series")
+        return f"Of `{choice.name}` there is nothing but {refusals}: {', '.join(codes)}."
+    return f"No series of its frame of reference is `{choice.name}`."
+
+
+def _place(series: Series | RefusedSeries) -> Place:
+    return series.identity.patient_key, series.identity.frame_of_reference_uid
