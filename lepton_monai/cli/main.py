@@ -111,7 +111,7 @@ def convert(
 
 @lepton.command(short_help="Cases, labels, split, leaks: before an hour is spent.")
 @click.argument("config", type=FOLDER)
-@click.option("--pictures", type=FOLDER, help="Write one picture a case, image with label.")
+@click.option("--pictures", type=FOLDER, help="Write one picture an image, with its label.")
 @with_config
 @every_verb
 def check(config: Path, pictures: Path | None, changes: tuple[str, ...], **common: Any) -> None:

@@ -177,6 +177,8 @@ def check_text(found: "CheckReport", roots: Sequence[Path] = ()) -> str:
     counts = ", ".join(f"{count} {side}" for side, count in sorted(sides.items()))
     all_cases = f"{counted(len(found.rows), 'case')} of {counted(patients, 'patient')}"
     ending = f"{len(used)} of {all_cases} can be used: {counts}.{refused_text(found.refused)}"
+    if found.images[1:]:
+        ending += f" Each is {found.images[0]} with {' and '.join(found.images[1:])}."
     told = findings_text(found.findings, roots)
     return "\n\n".join(part for part in (told, table(head, rows), ending) if part)
 
@@ -193,6 +195,7 @@ def check_document(found: "CheckReport") -> dict[str, Any]:
     return {
         "schema_version": 1,
         "classes": list(found.classes),
+        "images": list(found.images),
         "cases": [
             {
                 "case": row.name,

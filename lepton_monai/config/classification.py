@@ -146,7 +146,7 @@ class ClassDataSection(Section):
             message = "pictures have neither `images` (series) nor DICOM tags"
             raise ValueError(message)
         if self.level != "image" and len(self.images) != 1:
-            message = "name exactly one image; several images a case can't be joined yet"
+            message = "name exactly one image; several a case are for segmentations"
             raise ValueError(message)
         return self
 

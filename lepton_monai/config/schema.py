@@ -109,6 +109,9 @@ class DataSection(Section):
         if not images:
             message = "name at least one image"
             raise ValueError(message)
+        if any(set(name) & set("/\\\0") for name in images):
+            message = "the name of an image becomes part of a file's: leave out slashes"
+            raise ValueError(message)
         if len(images) > 1 and not all(
             one.modality or one.description or one.folder for one in images.values()
         ):

@@ -1,15 +1,22 @@
 """`lepton check`: before an hour is spent, what would be trained on, and what is wrong with it."""
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import numpy as np
+import torch
+
 from lepton_monai.cases.case import Case, LoadedCase, load_case
 from lepton_monai.cases.collect import collect
+from lepton_monai.cases.images import ImageChoice
 from lepton_monai.cases.split import SIDES, Split, split_cases
 from lepton_monai.config.schema import Config
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.progress import SILENT, Progress
 from lepton_monai.core.pseudonyms import Pseudonyms, load_pseudonyms
+from lepton_monai.core.volume import Volume
+from lepton_monai.data.resampling import on_grid
 from lepton_monai.exports.overlay import write_overlay
 
 
@@ -46,12 +53,15 @@ class CheckReport:
         With the name of their case, the worst first.
     refused
         Series of the wanted kind that make no volume, and so no case.
+    images
+        Names of the images of every case, that with the label first.
     """
 
     classes: tuple[str, ...]
     rows: tuple[CaseRow, ...]
     findings: tuple[tuple[str, Finding], ...]
     refused: tuple[str, ...]
+    images: tuple[str, ...]
 
 
 def check(
@@ -70,7 +80,7 @@ def check(
     pseudonyms
         Name cases and patients; None: by the user's salt.
     pictures
-        A folder for one picture a case, image with label; None: no pictures.
+        A folder for one picture an image, with its label; None: no pictures.
     progress
         Told of every case.
     """
@@ -94,9 +104,26 @@ def check(
             findings.append((case.pseudonym, Finding("same_image_twice", message)))
         rows.append(_row(loaded, side, len(choice.label.labels.classes)))
         if pictures is not None:
-            write_overlay(loaded.volume, loaded.mask, pictures / f"{case.pseudonym}.png")
+            _draw(loaded, choice.further, pictures)
     findings.sort(key=lambda pair: (pair[1].severity != "refused", pair[1].action == "used"))
-    return CheckReport(choice.label.labels.names, tuple(rows), tuple(findings), collection.refused)
+    return CheckReport(
+        classes=choice.label.labels.names,
+        rows=tuple(rows),
+        findings=tuple(findings),
+        refused=collection.refused,
+        images=tuple(one.name for one in choice.images),
+    )
+
+
+def _draw(loaded: LoadedCase, further: Sequence[ImageChoice], folder: Path) -> None:
+    """Draw the label on its image, and on those that go with it: whether they lie on each other is seen."""
+    name = loaded.case.pseudonym
+    write_overlay(loaded.volume, loaded.mask, folder / f"{name}.png")
+    grid = loaded.volume.grid
+    for choice, volume in zip(further, loaded.further, strict=True):
+        values = torch.from_numpy(np.ascontiguousarray(volume.array, dtype=np.float32))[None]
+        shown = Volume(on_grid(values, volume.grid, grid)[0].numpy(), grid, volume.unit)
+        write_overlay(shown, loaded.mask, folder / f"{name}.{choice.name}.png")
 
 
 def _side_of(name: str, split: Split) -> str:

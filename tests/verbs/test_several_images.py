@@ -12,12 +12,14 @@ from scipy import ndimage
 
 from lepton_monai.cases.case import load_case
 from lepton_monai.cases.collect import collect
+from lepton_monai.cli.tables import check_text
 from lepton_monai.config.load import load_config
 from lepton_monai.config.schema import Config
 from lepton_monai.core.errors import ConfigError, InputError
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.pseudonyms import Pseudonyms
 from lepton_monai.data.fingerprint import measure
+from lepton_monai.verbs.check import check
 from lepton_monai.verbs.evaluate import evaluate
 from lepton_monai.verbs.predict import predict
 from lepton_monai.verbs.train import AnyReport, train
@@ -94,6 +96,14 @@ def test_the_plan_names_both_images_and_each_scale(trained: AnyReport) -> None:
     assert (plan.preparation.intensity.scheme, plan.preparation.further[0].scheme) == ("window", "zscore")
     key = json.loads((trained.run.folder / "key.json").read_text(encoding="utf-8"))
     assert all(len({entry["series_uid"], entry["further"][0]["series_uid"]}) == 2 for entry in key.values())
+
+
+def test_the_label_is_drawn_on_every_image(trained: AnyReport, tmp_path: Path) -> None:
+    config = config_of(tmp_path, trained.run.folder.parent / "export")
+    found = check(config, pseudonyms=NAMES, pictures=tmp_path / "drawn")
+    expected = {f"{row.name}{ending}" for row in found.rows for ending in (".png", ".mr.png")}
+    assert {path.name for path in (tmp_path / "drawn").iterdir()} == expected
+    assert "Each is ct with mr." in check_text(found)
 
 
 def test_a_study_without_the_second_image_is_named(trained: AnyReport, tmp_path: Path) -> None:
