@@ -275,6 +275,11 @@ def evaluate(
     help="Of the masks: nifti (the default); for a PACS seg, rtstruct, sr: these name the patient.",
 )
 @click.option(
+    "--outside",
+    type=click.Choice(["mark", "refuse"]),
+    help="What becomes of images unlike the training's: masks that are marked (the default), or none.",
+)
+@click.option(
     "--abstain-below",
     type=click.FloatRange(0.0, 1.0),
     default=0.0,
@@ -291,6 +296,7 @@ def predict(
     out: Path,
     series: str | None,
     formats: str | None,
+    outside: str | None,
     abstain_below: float,
     clinical: Path | None,
     device: str,
@@ -313,6 +319,7 @@ def predict(
             device=device,
             progress=told.progress,
             **({} if formats is None else {"formats": [one.strip().lower() for one in formats.split(",")]}),
+            **({} if outside is None else {"outside": outside}),
         )
         shown: Any = tables if isinstance(done, PredictReport) else class_tables
         told.show(shown.predict_document(done), shown.predict_text(done, [folder]))

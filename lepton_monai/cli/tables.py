@@ -226,12 +226,18 @@ def predict_text(done: "PredictReport", roots: Sequence[Path] = ()) -> str:
         for record in done.records
     ]
     named = [*done.failed, *done.unwritten, *done.findings, *done.passed_over]
+    unlike = [
+        f"info {found['code']} {record['case']}: {found['message']}"
+        for record in done.records
+        for found in record["findings"]
+        if found["code"] == "outside_training"
+    ]
     ending = (
         f"{len(done.records)} predicted, {len(done.failed)} failed, {len(done.passed_over)} series "
         f"passed over. Masks, pictures and records are in {done.out}."
     )
     head = ("case", "patient", "volume (ml)", "mask")
-    parts = [findings_text(named, roots), table(head, rows), ending]
+    parts = [findings_text(named, roots), "\n".join(unlike), table(head, rows), ending]
     return "\n\n".join(part for part in parts if part)
 
 

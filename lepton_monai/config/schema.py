@@ -188,7 +188,7 @@ def any_part_of(kind: type[Any], chosen_elsewhere: frozenset[str]) -> type[Secti
 
 
 _CHOSEN_ELSEWHERE = frozenset(
-    {"schema_version", "classes", "image", "further", "reasons"}
+    {"schema_version", "classes", "image", "further", "envelope", "reasons"}
     | {"name", "arguments", "seed", "weights_sha256"}
 )
 

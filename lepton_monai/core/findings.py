@@ -164,6 +164,7 @@ RULES: dict[str, Rule] = {
     # prediction
     "does_not_fit": _passed_over(),
     "unit_differs": _refused("The model was trained on values of another unit."),
+    "outside_training": _used("The model has seen nothing like it: don't rely on what it finds."),
     "object_not_written": _used("Ask for the mask as NIfTI: --formats nifti."),
     "explanation_empty": _used("Another class (--class) or --method occlusion may show something."),
     "explanation_unchanged": _used("It shows the image rather than what was learned: don't rely on it."),

@@ -10,9 +10,13 @@ from numpy.typing import NDArray
 from lepton_monai.cases.case import LoadedCase
 from lepton_monai.core.grid import Grid
 from lepton_monai.core.volume import Volume
+from lepton_monai.plans.plan import EnvelopePlan, Spacing
 
 VOXELS_A_CASE = 10_000
 """Foreground voxels that are drawn from each case for the percentiles."""
+
+SPREAD_VOXELS = 200_000
+"""Voxels of an image that its own percentiles are taken of, evenly through it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -27,12 +31,15 @@ class Measurement:
         Of each image, drawn from the foreground; from everywhere in a case without.
     units
         Of the values of each image.
+    spread
+        1st and 99th percentile of all values of each image.
     """
 
     spacing_mm: NDArray[np.float64]
     extent_mm: NDArray[np.float64]
     values: tuple[NDArray[np.float64], ...]
     units: tuple[str, ...]
+    spread: tuple[tuple[float, float], ...]
 
 
 @dataclass(frozen=True)
@@ -68,11 +75,14 @@ class Fingerprint:
         Median of the first image along x, y, z.
     values
         Of each image.
+    envelope
+        The least and the most of all that can be measured of an image without a label.
     """
 
     spacing_mm: tuple[float, float, float]
     extent_mm: tuple[float, float, float]
     values: tuple[Values, ...]
+    envelope: EnvelopePlan | None = None
 
 
 def measure(loaded: LoadedCase) -> Measurement:
@@ -84,10 +94,23 @@ def measure(loaded: LoadedCase) -> Measurement:
         _drawn(one.array[found] if at == 0 else _values_at(one, grid, found))
         for at, one in enumerate(loaded.volumes)
     )
+    spacing, extent = measure_grid(grid)
+    units = tuple(one.unit for one in loaded.volumes)
+    return Measurement(spacing, extent, values, units, tuple(measure_spread(one) for one in loaded.volumes))
+
+
+def measure_grid(grid: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return spacing and extent in mm along x, y, z: the axes in RAS order."""
     axes = list(grid.nearest_ras()[0])
     spacing = np.take(grid.spacing_mm, axes)
-    units = tuple(one.unit for one in loaded.volumes)
-    return Measurement(spacing, spacing * np.take(grid.shape, axes), values, units)
+    return spacing, spacing * np.take(grid.shape, axes)
+
+
+def measure_spread(volume: Volume) -> tuple[float, float]:
+    """Return the 1st and the 99th percentile of an image's values, of some hundred thousand of them."""
+    values = volume.array.ravel(order="K")
+    low, high = np.percentile(values[:: max(1, values.size // SPREAD_VOXELS)], [1, 99])
+    return float(low), float(high)
 
 
 def _drawn(values: NDArray[Any]) -> NDArray[np.float64]:
@@ -111,7 +134,23 @@ def fingerprint(cases: Sequence[Measurement]) -> Fingerprint:
         spacing_mm=_triple(np.median([one.spacing_mm for one in cases], axis=0)),
         extent_mm=_triple(np.median([one.extent_mm for one in cases], axis=0)),
         values=tuple(_summed(cases, image) for image in range(len(cases[0].units))),
+        envelope=_envelope(cases),
     )
+
+
+def _envelope(cases: Sequence[Measurement]) -> EnvelopePlan:
+    spread = np.array([one.spread for one in cases])
+    low, high = spread.min(axis=0).tolist(), spread.max(axis=0).tolist()
+    return EnvelopePlan(
+        spacing_mm=_ends([one.spacing_mm for one in cases]),
+        extent_mm=_ends([one.extent_mm for one in cases]),
+        dark=tuple((least[0], most[0]) for least, most in zip(low, high, strict=True)),
+        bright=tuple((least[1], most[1]) for least, most in zip(low, high, strict=True)),
+    )
+
+
+def _ends(triples: Sequence[NDArray[np.float64]]) -> tuple[Spacing, Spacing]:
+    return _triple(np.min(triples, axis=0)), _triple(np.max(triples, axis=0))
 
 
 def _summed(cases: Sequence[Measurement], image: int) -> Values:

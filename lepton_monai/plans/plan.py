@@ -154,6 +154,19 @@ class PredictionPlan:
 
 
 @checked_dataclass(frozen=True, config=_STRICT)
+class EnvelopePlan:
+    """What the training images were like, the least and the most of each: `predict` names what isn't so.
+
+    Spacing and extent of the first image along x, y, z; of every image its 1st and its 99th percentile.
+    """
+
+    spacing_mm: tuple[Spacing, Spacing]
+    extent_mm: tuple[Spacing, Spacing]
+    dark: tuple[tuple[float, float], ...]
+    bright: tuple[tuple[float, float], ...]
+
+
+@checked_dataclass(frozen=True, config=_STRICT)
 class Plan:
     """A whole plan, with the reasons for its values by their dotted name.
 
@@ -168,6 +181,7 @@ class Plan:
     training: TrainingPlan
     prediction: PredictionPlan
     further: tuple[ImagePlan, ...] = ()
+    envelope: EnvelopePlan | None = None
     reasons: dict[str, str] = field(default_factory=dict)
 
     @property

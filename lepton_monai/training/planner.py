@@ -152,6 +152,7 @@ def draft_plan(task: Task, found: Fingerprint, options: PlanOptions, machine: Ma
         training=_training(options.seed, spacing, flips),
         prediction=PredictionPlan(overlap=0.5, mirror_axes=flips),
         further=task.images[1:],
+        envelope=found.envelope,
         reasons=reasons,
     )
     rungs = _fitting_rungs(Draft(plan, found, options, ladder), machine)

@@ -5,13 +5,19 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
 from lepton_monai import __version__
 from lepton_monai.cases.case import Case, load_further, load_image
 from lepton_monai.cases.images import ImageChoice
 from lepton_monai.config.load import load_config
-from lepton_monai.core.errors import ConfigError, InputError, LockedError, OutputFolderError
+from lepton_monai.core.errors import (
+    ConfigError,
+    InputError,
+    LockedError,
+    OutputFolderError,
+    SeriesRefused,
+)
 from lepton_monai.core.files import claim_folder, locked, require_ours, write_json
 from lepton_monai.core.findings import Finding, records_of
 from lepton_monai.core.progress import SILENT, Progress
@@ -24,6 +30,7 @@ from lepton_monai.exports.dicom_object import LONGEST_NAME, Prediction, names_th
 from lepton_monai.exports.formats import FILES, NIFTI, write_objects
 from lepton_monai.exports.nifti import write_mask
 from lepton_monai.exports.overlay import write_overlay
+from lepton_monai.inference.envelope import outside_of
 from lepton_monai.inference.model import Model, load_model
 from lepton_monai.labels.codes import ClassCodes, coded
 from lepton_monai.labels.labelset import Mask
@@ -31,6 +38,8 @@ from lepton_monai.plans.plan import Plan
 from lepton_monai.plans.run import open_runs, write_key
 from lepton_monai.training.devices import choose_device
 from lepton_monai.verbs.candidates import nifti_candidates, require_no_series, series_candidates
+
+Outside = Literal["mark", "refuse"]
 
 
 @dataclass(frozen=True)
@@ -67,6 +76,7 @@ def predict(
     pseudonyms: Pseudonyms | None = None,
     series_uid: str | None = None,
     formats: Sequence[str] = ("nifti",),
+    outside: Outside = "mark",
     device: str = "auto",
     progress: Progress = SILENT,
 ) -> PredictReport:
@@ -87,6 +97,8 @@ def predict(
     formats
         Of the masks: `nifti`, and `seg`, `rtstruct` and `sr` (which brings `seg`) for a model that was
         trained on DICOM.
+    outside
+        What becomes of a case that is unlike everything in the training: its mask is marked, or refused.
     device
         auto, cpu, cuda, cuda:N, mps.
     progress
@@ -130,7 +142,7 @@ def predict(
         target.mkdir(exist_ok=True)
         try:
             with locked(target):
-                found = _predict_case(model, case, target, formats, codes)
+                found = _predict_case(model, case, target, formats, codes, outside)
                 unwritten += [(case.pseudonym, finding) for finding in found]
         except LockedError:
             progress.say(f"{case.pseudonym} is being predicted by another process")
@@ -187,7 +199,12 @@ def _require_same_model(out: Path, model: Model) -> None:
 
 
 def _predict_case(
-    model: Model, case: Case, target: Path, formats: Sequence[str], codes: Mapping[str, ClassCodes]
+    model: Model,
+    case: Case,
+    target: Path,
+    formats: Sequence[str],
+    codes: Mapping[str, ClassCodes],
+    outside: Outside,
 ) -> list[Finding]:
     """Do what is missing of a case; return what its image doesn't bear.
 
@@ -209,7 +226,11 @@ def _predict_case(
     if "sr" in missing:
         missing.append("seg")  # the SR names the SEG of this very mask
     volume = load_image(case)
-    mask = model.predict(volume, load_further(case, volume))
+    further = load_further(case, volume)
+    unlike = outside_of(model.plan, (volume, *further))
+    if unlike and outside == "refuse":
+        raise SeriesRefused(unlike[0])
+    mask = model.predict(volume, further)
     written, findings = [], list[Finding]()
     if NIFTI in missing:
         write_mask(mask, target / FILES[NIFTI])
@@ -221,7 +242,7 @@ def _predict_case(
     if not before:
         write_overlay(volume, mask, target / "overlay.png")
     there = {name: FILES[name] for name in FILES if name in {*there, *written}}
-    content = _record(model, case, volume, mask, findings) | {
+    content = _record(model, case, volume, mask, [*unlike, *findings]) | {
         "codes": coded(codes) if set(formats) != {NIFTI} else before.get("codes", {}),
         "formats": there,
         "files": [*there.values(), "overlay.png"],

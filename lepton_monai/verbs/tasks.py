@@ -63,7 +63,7 @@ def predict(
     """
     paths = (Path(model), Path(folder), Path(out))
     if open_runs(paths[0])[0].task == CLASSIFICATION:
-        return predict_classifier(*paths, **_without(options, "formats"))
+        return predict_classifier(*paths, **_without(options, "formats", "outside"))
     return segmentation_predict.predict(*paths, **_without(options, "abstain_below", "clinical"))
 
 

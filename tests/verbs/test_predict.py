@@ -10,7 +10,7 @@ import pytest
 import SimpleITK as sitk
 from pydicom import dcmread
 
-from lepton_monai.cli.tables import require_all_done
+from lepton_monai.cli.tables import predict_text, require_all_done
 from lepton_monai.config import load
 from lepton_monai.core.errors import ConfigError, InputError, OutputFolderError, PartlyDoneError
 from lepton_monai.core.pseudonyms import Pseudonyms
@@ -96,6 +96,23 @@ def test_a_refused_series_of_another_kind_is_passed_over(run: Path, tmp_path: Pa
     done = predict(run, tmp_path / "study", tmp_path / "out", pseudonyms=NAMES, device="cpu")
     assert [finding.code for _, finding in done.passed_over] == ["does_not_fit"]
     require_all_done(done)
+
+
+def test_an_image_unlike_the_training_is_marked_or_refused(run: Path, tmp_path: Path) -> None:
+    """Four times as large as all that was trained on."""
+    stored, _ = ball(20)
+    large = np.diag([4.0, 4.0, 4.0, 1.0]) @ AFFINE
+    write_series(tmp_path / "study", stored - 1024, large, identity("somebody"))
+    options: dict[str, Any] = {"pseudonyms": NAMES, "device": "cpu"}
+    done = predict(run, tmp_path / "study", tmp_path / "out", **options)
+    told = [
+        found["message"] for found in done.records[0]["findings"] if found["code"] == "outside_training"
+    ]
+    assert len(told) == 6  # spacing and extent along three axes
+    assert f"info outside_training {done.records[0]['case']}: {told[0]}" in predict_text(done)
+    refused = predict(run, tmp_path / "study", tmp_path / "other", outside="refuse", **options)
+    assert [finding.code for _, finding in refused.failed] == ["outside_training"]
+    assert not list((tmp_path / "other").glob("*/mask.nii.gz"))
 
 
 def test_the_key_leads_from_a_case_to_its_series(run: Path, tmp_path: Path) -> None:
