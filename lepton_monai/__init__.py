@@ -15,12 +15,13 @@ if TYPE_CHECKING:
     from lepton_monai.verbs.convert import convert
     from lepton_monai.verbs.explain import explain
     from lepton_monai.verbs.index import index
+    from lepton_monai.verbs.info import info
     from lepton_monai.verbs.tasks import check, evaluate, predict
     from lepton_monai.verbs.train import train
 
 __version__ = "0.1.0"
 
-__all__ = ["check", "convert", "evaluate", "explain", "index", "load_config", "predict", "train"]
+__all__ = ["check", "convert", "evaluate", "explain", "index", "info", "load_config", "predict", "train"]
 
 _TASKS = "lepton_monai.verbs.tasks"
 
@@ -29,6 +30,7 @@ _HOMES = {
     "convert": ("lepton_monai.verbs.convert", "convert"),
     "explain": ("lepton_monai.verbs.explain", "explain"),
     "index": ("lepton_monai.verbs.index", "index"),
+    "info": ("lepton_monai.verbs.info", "info"),
     "train": ("lepton_monai.verbs.train", "train"),
     **{verb: (_TASKS, verb) for verb in ("check", "evaluate", "predict")},
 }

@@ -25,7 +25,7 @@ class _InOrder(click.Group):
     """Lists the verbs in the order in which one works."""
 
     def list_commands(self, ctx: click.Context) -> list[str]:  # noqa: ARG002 - click's signature
-        return ["index", "check", "train", "evaluate", "predict", "explain", "convert"]
+        return ["index", "check", "train", "evaluate", "predict", "explain", "convert", "info"]
 
 
 @click.group(cls=_InOrder, context_settings={"help_option_names": ["-h", "--help"]})
@@ -346,6 +346,23 @@ def explain(
         done = verb(model, folder, out, pseudonyms=told.pseudonyms, progress=told.progress, **options)
         told.show(explain_tables.explain_document(done), explain_tables.explain_text(done))
         explain_tables.require_all_explained(done)
+
+
+@lepton.command(short_help="Versions, devices, what is kept here, what a run is made of.")
+@click.argument("run", required=False, type=FOLDER)
+@click.option(
+    "--purge", is_flag=True, help="Remove index and prepared images from the user's cache folder."
+)
+@click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
+def info(run: Path | None, purge: bool, as_json: bool) -> None:
+    """Say what is installed, what is kept on this machine, and what RUN is made of."""
+    from lepton_monai.cli import info_tables
+    from lepton_monai.verbs import info as verb
+
+    with Session(as_json=as_json, quiet=True, salt=None) as told:
+        freed = verb.purge() if purge else None
+        found = verb.info(run)
+        told.show(info_tables.info_document(found, freed), info_tables.info_text(found, freed))
 
 
 def main(arguments: Sequence[str] | None = None) -> None:

@@ -60,7 +60,7 @@ def load_pseudonyms(salt_file: Path | None = None) -> Pseudonyms:
     MachineError
         It can't be read or made.
     """
-    path = salt_file or _data_folder() / "salt"
+    path = salt_file or salt_path()
     try:
         if not path.exists():
             _make_salt(path)
@@ -77,14 +77,21 @@ def load_pseudonyms(salt_file: Path | None = None) -> Pseudonyms:
     return Pseudonyms(salt)
 
 
-def _data_folder() -> Path:
+def salt_path() -> Path:
+    """Return where this user's salt is kept, whether it is there yet or not.
+
+    Raises
+    ------
+    MachineError
+        This user has no home folder.
+    """
     chosen = os.environ.get("XDG_DATA_HOME")
     try:
         base = Path(chosen) if chosen else Path.home() / ".local" / "share"
     except RuntimeError as error:  # no HOME and no entry for this user
         message = "This user has no home folder for the salt. Name a place with --salt FILE."
         raise MachineError(message) from error
-    return base / "lepton_monai"
+    return base / "lepton_monai" / "salt"
 
 
 def _make_salt(path: Path) -> None:
