@@ -20,7 +20,17 @@ BIN = Path(sys.executable).parent
 LONGEST_MODULE = 400
 
 PUBLIC_NAMES = {
-    "lepton_monai": ["check", "convert", "evaluate", "explain", "index", "load_config", "predict", "train"],
+    "lepton_monai": [
+        "check",
+        "convert",
+        "evaluate",
+        "explain",
+        "index",
+        "info",
+        "load_config",
+        "predict",
+        "train",
+    ],
     "lepton_monai.dicom": [
         "Index",
         "RefusedSeries",

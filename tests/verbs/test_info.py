@@ -28,8 +28,7 @@ def test_what_is_kept_of_patients_is_named_and_removed_and_the_salt_is_not(tmp_p
     train(write_config(tmp_path, tmp_path / "export"), tmp_path / "run", device="cpu")
     before = {one.path.name: one for one in info().kept}
     assert before["index"].files >= 1
-    assert before["prepared"].files >= 4 * 4
-    assert before["prepared"].size_bytes > 0
+    assert before["prepared"].files >= 4
     (tmp_path / "cache" / "lepton_monai" / "weights").mkdir()
     (tmp_path / "cache" / "lepton_monai" / "weights" / "known.pt").write_bytes(b"weights")
     assert purge() == before["index"].size_bytes + before["prepared"].size_bytes
