@@ -69,6 +69,36 @@ def test_the_gradient_is_that_of_finite_differences() -> None:
     torch.testing.assert_close((leaf.grad * direction).sum(), expected, rtol=1e-3, atol=1e-3)
 
 
+def test_frozen_weights_have_no_gradient_and_the_image_keeps_its_own() -> None:
+    norm = DirectInstanceNorm(torch.nn.InstanceNorm3d(CHANNELS, affine=True))
+    image = torch.randn(2, CHANNELS, 4, 5, 6, generator=torch.Generator().manual_seed(0))
+    leaf = image.to(memory_format=torch.channels_last_3d).requires_grad_()
+    norm(leaf).pow(3).sum().backward()
+    expected = leaf.grad
+    leaf.grad = None
+    norm.requires_grad_(requires_grad=False)
+    norm.zero_grad()
+    norm(leaf).pow(3).sum().backward()
+    assert expected is not None
+    assert expected.abs().max() > 0.1
+    torch.testing.assert_close(leaf.grad, expected)
+    assert all(one.grad is None for one in norm.parameters())
+
+
+def test_in_autocast_it_is_torchs_own() -> None:
+    """A convolution in bfloat16 comes before it: what it is given then isn't float32."""
+    theirs = torch.nn.Sequential(
+        torch.nn.Conv3d(1, CHANNELS, 3), torch.nn.InstanceNorm3d(CHANNELS, affine=True)
+    )
+    ours = with_direct_norms(copy.deepcopy(theirs))
+    image = torch.randn(1, 1, 8, 8, 8, generator=torch.Generator().manual_seed(0))
+    last = image.to(memory_format=torch.channels_last_3d)
+    with torch.autocast("cpu", dtype=torch.bfloat16):
+        expected, found = theirs(last), ours(last)
+    assert found.dtype == expected.dtype == torch.bfloat16
+    assert torch.equal(found, expected)
+
+
 def test_the_layout_stays() -> None:
     gradients: list[torch.Tensor] = []
     norm = DirectInstanceNorm(torch.nn.InstanceNorm3d(CHANNELS, affine=True))
