@@ -216,7 +216,11 @@ def _require_rows(scores: Values, labels: Labels, patients: Sequence[str]) -> No
 
 
 def _bca(value: float, resampled: Values, left_out: Values) -> tuple[float, float]:
-    """Return the bias-corrected and accelerated 95 % interval (Efron 1987, equations 6.4 to 6.6)."""
+    """Return the bias-corrected and accelerated 95 % interval (Efron 1987, equations 6.4 to 6.6).
+
+    A figure that is never negative, such as a calibration error, is larger in nearly every resample: the
+    correction then ends below the figure itself. The interval is widened to hold it.
+    """
     undefined = float("nan"), float("nan")
     if len(resampled) < 2 or len(left_out) < 2 or np.ptp(resampled) == 0:
         return undefined
@@ -229,7 +233,7 @@ def _bca(value: float, resampled: Values, left_out: Values) -> tuple[float, floa
     bias = stats.norm.ppf(below)
     shifted = bias + stats.norm.ppf([0.025, 0.975])
     low, high = np.quantile(resampled, stats.norm.cdf(bias + shifted / (1 - acceleration * shifted)))
-    return float(low), float(high)
+    return min(float(low), value), max(float(high), value)
 
 
 def _ratio(parts: Values, wholes: Values, axis: int = -1) -> Values:

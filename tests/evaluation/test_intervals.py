@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 from numpy.typing import NDArray
 from scipy import stats
 
-from lepton_monai.evaluation.intervals import RELIABLE_FROM, Interval, mean_interval
+from lepton_monai.evaluation.intervals import RELIABLE_FROM, Interval, mean_interval, rows_interval
 
 
 def _values(n: int, seed: int = 4) -> NDArray[np.float64]:
@@ -117,3 +117,22 @@ def test_lopsided_values_give_an_interval_around_the_mean_or_none(values: list[f
     if math.isfinite(found.low) and math.isfinite(found.high):
         assert min(values) <= found.low <= found.mean <= found.high <= max(values)
     assert "nan" not in found.text()
+
+
+def test_an_interval_holds_its_own_figure_where_all_resamples_are_larger() -> None:
+    """The error of a calibration that is right: never negative, larger in nearly every resample."""
+    generator = np.random.default_rng(0)
+    for seed in range(10):
+        probabilities = generator.uniform(size=120)
+        labels = (generator.uniform(size=120) < probabilities).astype(float)
+        groups = np.argsort(np.argsort(probabilities)) * 10 // 120
+
+        def error(rows: NDArray[np.int64]) -> float:
+            gaps = [
+                (labels[rows][groups[rows] == one] - probabilities[rows][groups[rows] == one]).sum()  # noqa: B023 - used at once
+                for one in range(10)
+            ]
+            return float(np.abs(gaps).sum() / len(rows))
+
+        found = rows_interval(error, [str(one) for one in range(120)], seed)
+        assert found.low <= found.mean <= found.high
