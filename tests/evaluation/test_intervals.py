@@ -1,6 +1,7 @@
 """Means with intervals, against scipy and a formula."""
 
 import math
+from typing import Any
 
 import numpy as np
 import pytest
@@ -127,7 +128,7 @@ def test_an_interval_holds_its_own_figure_where_all_resamples_are_larger() -> No
         labels = (generator.uniform(size=120) < probabilities).astype(float)
         groups = np.argsort(np.argsort(probabilities)) * 10 // 120
 
-        def error(rows: NDArray[np.int64]) -> float:
+        def error(rows: NDArray[np.integer[Any]]) -> float:
             gaps = [
                 (labels[rows][groups[rows] == one] - probabilities[rows][groups[rows] == one]).sum()  # noqa: B023 - used at once
                 for one in range(10)
