@@ -1,12 +1,12 @@
 """From what lies in a folder to cases."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Literal
 
 from lepton_monai.cases.case import Case
-from lepton_monai.cases.images import ImageChoice, Place, join_images, places_of
+from lepton_monai.cases.images import ImageChoice, Place, join_files, join_images, places_of
 from lepton_monai.cases.match import labels_without_image, match_labels
 from lepton_monai.cases.persons import persons_of
 from lepton_monai.core.errors import InputError
@@ -250,6 +250,7 @@ def _collect_nifti(data: DataChoice, pseudonyms: Pseudonyms) -> Collection:
     findings: list[tuple[str, Finding]] = []
     for name, path in images.items():
         person = data.same_person.get(name, name)
+        further = join_files(name, others)
         case = Case(
             pseudonym=pseudonyms.of("NII", name),
             patient=pseudonyms.of("P", person),
@@ -257,14 +258,10 @@ def _collect_nifti(data: DataChoice, pseudonyms: Pseudonyms) -> Collection:
             person=person,
             image=path,
             label=masks.get(name),
-            further=tuple(files[name] for files in others.values() if name in files),
+            further=() if isinstance(further, Finding) else further,
         )
-        lacking = [image for image, files in others.items() if name not in files]
-        if lacking:
-            found = Finding(
-                "image_absent", f"No file of `{lacking[0]}` has the name of the image.", path=path
-            )
-            findings.append((case.pseudonym, found))
+        if isinstance(further, Finding):
+            findings.append((case.pseudonym, replace(further, path=path)))
             continue
         if case.label is None and not data.label.empty_is_negative:
             found = Finding("label_absent", "No mask has the name of the image.", path=path)
@@ -284,21 +281,28 @@ def nifti_files(folder: Path, pattern: str = "*") -> dict[str, Path]:
     Raises
     ------
     InputError
-        The folder isn't there or holds none.
+        The folder isn't there, holds none, or two of one name.
     """
     if not folder.is_dir():
         message = f"The folder {folder} doesn't exist."
         raise InputError(message)
-    found = sorted(path for path in folder.glob(pattern) if path.name.endswith(SUFFIXES))
+    found = sorted(
+        path
+        for path in folder.glob(pattern)
+        if path.name.endswith(SUFFIXES) and not path.name.startswith(".")
+    )
     if not found:
         where = "" if pattern == "*" else " in subfolders"
         message = f"The folder {folder} holds no NIfTI file{where} (.nii, .nii.gz)."
         raise InputError(message)
-    return {
-        (path.parent.relative_to(folder) / stem(path)).as_posix(): path
-        for path in found
-        if not path.name.startswith(".")
-    }
+    named = {(path.parent.relative_to(folder) / stem(path)).as_posix(): path for path in found}
+    if len(named) < len(found):
+        message = (
+            f"In the folder {folder} {counted(len(found) - len(named), 'file')} differ from another in the "
+            "ending alone (.nii, .nii.gz): keep one of each name."
+        )
+        raise InputError(message)
+    return named
 
 
 def _described(image: ImageChoice) -> str:

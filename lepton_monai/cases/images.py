@@ -3,6 +3,7 @@
 from collections import defaultdict
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Literal
 
 from lepton_monai.core.findings import Finding
@@ -89,6 +90,22 @@ def join_images(
             return Finding("image_absent", _absent(choice, wanted), first.uid)
         joined.append(fitting[0])
     return tuple(joined)
+
+
+def join_files(name: str, others: Mapping[str, Mapping[str, Path]]) -> tuple[Path, ...] | Finding:
+    """Return the NIfTI files that go with one, or which of them isn't there.
+
+    Parameters
+    ----------
+    name
+        Of the file, without its ending: all images of a case share it.
+    others
+        Files by that name, of each other image by its own.
+    """
+    for image, files in others.items():
+        if name not in files:
+            return Finding("image_absent", f"No file of `{image}` has the name of the first image's.")
+    return tuple(files[name] for files in others.values())
 
 
 def _absent(choice: ImageChoice, refused: Sequence[Series | RefusedSeries]) -> str:

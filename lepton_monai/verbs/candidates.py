@@ -12,7 +12,7 @@ from lepton_monai.cases.collect import (
     series_pseudonym,
     study_pseudonym,
 )
-from lepton_monai.cases.images import ImageChoice, join_images, places_of
+from lepton_monai.cases.images import ImageChoice, join_files, join_images, places_of
 from lepton_monai.core.errors import ConfigError, InputError
 from lepton_monai.core.findings import FILE, Finding
 from lepton_monai.core.progress import Progress
@@ -99,17 +99,16 @@ def nifti_candidates(folder: Path, pseudonyms: Pseudonyms, images: Sequence[str]
     images
         Names of the images where there are several.
     """
-    first, *others = [nifti_files(folder / name) for name in images] or [nifti_files(folder)]
+    first, *others = images or [""]
+    files = {image: nifti_files(folder / image) for image in others}
     cases: list[Case] = []
     refused: list[tuple[str, Finding]] = []
-    for name, path in first.items():
-        case = _nifti_case(name, path, pseudonyms)
-        lacking = [image for image, files in zip(images[1:], others, strict=True) if name not in files]
-        if lacking:
-            message = f"No file of `{lacking[0]}` has the name of the image."
-            refused.append((case.pseudonym, Finding("image_absent", message, path=path)))
+    for name, path in nifti_files(folder / first).items():
+        case, further = _nifti_case(name, path, pseudonyms), join_files(name, files)
+        if isinstance(further, Finding):
+            refused.append((case.pseudonym, replace(further, path=path)))
         else:
-            cases.append(replace(case, further=tuple(files[name] for files in others)))
+            cases.append(replace(case, further=further))
     return Candidates(tuple(cases), tuple(refused))
 
 

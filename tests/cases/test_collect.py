@@ -6,7 +6,7 @@ import pytest
 from pydicom.dataset import Dataset
 
 from lepton_monai.cases.case import load_case
-from lepton_monai.cases.collect import Collection, DataChoice, LabelChoice, collect
+from lepton_monai.cases.collect import Collection, DataChoice, LabelChoice, collect, nifti_files
 from lepton_monai.cases.images import ImageChoice
 from lepton_monai.core.errors import InputError
 from lepton_monai.core.findings import Finding
@@ -235,3 +235,13 @@ def test_pseudonyms_are_the_same_whatever_folder_the_export_lies_in(tmp_path: Pa
         names.append([case.pseudonym for case in _collect(tmp_path / folder).cases])
     assert names[0] == names[1]
     assert len(set(names[0])) == 2
+
+
+def test_two_nifti_files_of_one_name_are_no_guess(tmp_path: Path) -> None:
+    (tmp_path / "a.nii").touch()
+    (tmp_path / "b.nii.gz").touch()
+    (tmp_path / "._b.nii").touch()  # macOS leaves such
+    assert list(nifti_files(tmp_path)) == ["a", "b"]
+    (tmp_path / "a.nii.gz").touch()
+    with pytest.raises(InputError, match="1 file differ from another in the ending alone"):
+        nifti_files(tmp_path)
