@@ -6,7 +6,7 @@ from pathlib import Path
 
 import numpy as np
 
-from lepton_monai.core.errors import InputError, LabelError, SeriesRefused
+from lepton_monai.core.errors import FileRefused, InputError, LabelError, SeriesRefused
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.grid import Grid
 from lepton_monai.core.volume import Volume
@@ -102,18 +102,27 @@ def load_further(case: Case, volume: Volume) -> tuple[Volume, ...]:
     """
     volumes = tuple(_read(one) for one in case.further)
     for one in volumes:
-        if not _meets(one.grid, volume.grid):
+        if not meet(one.grid, volume.grid):
             message = "A further image lies wholly outside of the first."
             raise SeriesRefused(Finding("images_apart", message))
     return volumes
 
 
 def _read(image: Image) -> Volume:
-    return read_nifti(image) if isinstance(image, Path) else read_series(image)
+    if not isinstance(image, Path):
+        return read_series(image)
+    try:
+        return read_nifti(image)
+    except InputError as error:
+        raise FileRefused(Finding("unreadable_file", str(error), path=image)) from error
 
 
-def _meets(one: Grid, other: Grid) -> bool:
-    """Tell whether a grid holds one of some thousand places, spread evenly over another."""
+def meet(one: Grid, other: Grid) -> bool:
+    """Tell whether two images have a place in common: one of some thousand, spread evenly over each."""
+    return _holds(one, other) or _holds(other, one)
+
+
+def _holds(one: Grid, other: Grid) -> bool:
     steps = [np.linspace(0.0, extent - 1.0, MEETING_PLACES) for extent in other.shape]
     places = np.stack(np.meshgrid(*steps, indexing="ij"), axis=-1)
     index = one.to_index(other.to_world(places))
@@ -198,13 +207,12 @@ def load_case(case: Case, labels: LabelSet, *, empty_is_negative: bool) -> Loade
         volume = load_image(case)
         further = load_further(case, volume)
         mask = load_mask(case, volume, labels)
-    except SeriesRefused as refusal:
+    except (SeriesRefused, FileRefused) as refusal:
         return refusal.finding
     except LabelError as error:
         return Finding("label_unreadable", str(error))
     except InputError as error:
-        code = "unreadable_file" if case.label is None else "label_off_grid"
-        return Finding(code, str(error))
+        return Finding("label_off_grid", str(error))
     if not mask.array.any() and not empty_is_negative:
         reasons = [found for found in mask.findings if found.code.startswith("label_")]
         return replace(reasons[0])

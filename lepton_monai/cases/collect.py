@@ -181,14 +181,14 @@ def _collect_dicom(index: Index, data: DataChoice, pseudonyms: Pseudonyms) -> Co
     for at, (series, name) in enumerate(zip(images, names, strict=True)):
         if series.uid in ambiguous:
             continue
-        further = _further_of(series, data, places)
-        if isinstance(further, Finding):
-            findings.append((name, further))
-            continue
         if at not in matched and not label.empty_is_negative:
             message = f"No {' or '.join(kinds)} with a wanted label belongs to the series."
             there = label.labels.most_alike(unwanted.get(at, ()))
             findings.append((name, Finding("label_absent", message, series.uid, names=there)))
+            continue
+        further = _further_of(series, data, places)
+        if isinstance(further, Finding):
+            findings.append((name, further))
             continue
         key = series.identity.patient_key
         if not series.identity.patient_id:
@@ -229,7 +229,7 @@ def _further_of(
 
 
 def _require_joined(data: DataChoice, findings: Sequence[tuple[str, Finding]]) -> None:
-    """Refuse data where no image has those that should go with it."""
+    """Refuse data where no image that could be used has those that should go with it."""
     apart = [found for _, found in findings if found.code in {"image_absent", "image_ambiguous"}]
     if apart:
         message = (
@@ -260,12 +260,12 @@ def _collect_nifti(data: DataChoice, pseudonyms: Pseudonyms) -> Collection:
             label=masks.get(name),
             further=() if isinstance(further, Finding) else further,
         )
-        if isinstance(further, Finding):
-            findings.append((case.pseudonym, replace(further, path=path)))
-            continue
         if case.label is None and not data.label.empty_is_negative:
             found = Finding("label_absent", "No mask has the name of the image.", path=path)
             findings.append((case.pseudonym, found))
+            continue
+        if isinstance(further, Finding):
+            findings.append((case.pseudonym, replace(further, path=path)))
             continue
         cases.append(case)
     if not cases:

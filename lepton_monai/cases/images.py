@@ -80,15 +80,19 @@ def join_images(
         wanted = [
             one for one in places.get(_place(first), ()) if one is not first and not choice.wants(one)
         ]
-        usable = [one for one in wanted if isinstance(one, Series)]
-        of_study = [one for one in usable if one.identity.study_uid == first.identity.study_uid]
-        fitting = of_study or usable
-        if len(fitting) > 1:
-            message = f"{len(fitting)} series fit `{choice.name}`."
+        of_study = [one for one in wanted if one.identity.study_uid == first.identity.study_uid]
+        # A refused one of the same study isn't replaced by one of another day.
+        usable = [one for one in of_study or wanted if isinstance(one, Series)]
+        if len(usable) > 1:
+            message = f"{len(usable)} series fit `{choice.name}`."
             return Finding("image_ambiguous", message, first.uid)
-        if not fitting:
-            return Finding("image_absent", _absent(choice, wanted), first.uid)
-        joined.append(fitting[0])
+        if not usable:
+            return Finding("image_absent", _absent(first, choice, of_study or wanted), first.uid)
+        if usable[0] in joined:
+            other = choices[joined.index(usable[0])]
+            message = f"One series fits both `{other.name}` and `{choice.name}`."
+            return Finding("image_ambiguous", message, first.uid)
+        joined.append(usable[0])
     return tuple(joined)
 
 
@@ -108,7 +112,9 @@ def join_files(name: str, others: Mapping[str, Mapping[str, Path]]) -> tuple[Pat
     return tuple(files[name] for files in others.values())
 
 
-def _absent(choice: ImageChoice, refused: Sequence[Series | RefusedSeries]) -> str:
+def _absent(first: Series, choice: ImageChoice, refused: Sequence[Series | RefusedSeries]) -> str:
+    if not first.identity.frame_of_reference_uid:
+        return f"The image has no frame of reference: nothing says where `{choice.name}` lies on it."
     codes = sorted({one.finding.code for one in refused if isinstance(one, RefusedSeries)})
     if codes:
         refusals = counted(len(refused), "refused series")

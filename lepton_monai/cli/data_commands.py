@@ -110,7 +110,7 @@ def check(config: Path, pictures: Path | None, changes: tuple[str, ...], **commo
 @click.command(short_help="Versions, devices, what is kept here, what a run is made of.")
 @click.argument("run", required=False, type=FOLDER)
 @click.option(
-    "--purge", is_flag=True, help="Remove index and prepared images from the user's cache folder."
+    "--purge", is_flag=True, help="Remove index and prepared images of the user; while no training runs."
 )
 @click.option("--json", "as_json", is_flag=True, help="One JSON document on stdout.")
 def info(run: Path | None, purge: bool, as_json: bool) -> None:

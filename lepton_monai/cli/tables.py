@@ -102,7 +102,7 @@ def index_document(found: "IndexReport") -> dict[str, Any]:
         ],
         "labels": dict(Counter(found.labels)),
         "others": dict(Counter(found.others)),
-        "findings": [finding_document("file", one) for one in found.findings],
+        "findings": [finding_document(FILE, one) for one in found.findings],
     }
 
 
@@ -150,7 +150,7 @@ def convert_document(done: "ConvertReport") -> dict[str, Any]:
         ],
         "already_there": done.already_there,
         "left_out": [finding_document(name, finding) for name, finding in done.left_out],
-        "findings": [finding_document("file", finding) for finding in done.findings],
+        "findings": [finding_document(FILE, finding) for finding in done.findings],
     }
 
 

@@ -117,6 +117,9 @@ class DataSection(Section):
         ):
             message = "of several images each needs a `modality`, a `description` or a `folder`"
             raise ValueError(message)
+        if len(set(images.values())) < len(images):
+            message = "two images are described alike: they would be one series, or one folder"
+            raise ValueError(message)
         return images
 
     @model_validator(mode="after")

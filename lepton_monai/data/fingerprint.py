@@ -16,7 +16,7 @@ VOXELS_A_CASE = 10_000
 """Foreground voxels that are drawn from each case for the percentiles."""
 
 SPREAD_VOXELS = 200_000
-"""Voxels of an image that its own percentiles are taken of, evenly through it."""
+"""Voxels of an image that its own percentiles are taken of, drawn from all of it."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -89,14 +89,13 @@ def measure(loaded: LoadedCase) -> Measurement:
     """Measure a case."""
     grid = loaded.volume.grid
     inside = loaded.mask.array > 0
-    found = inside if inside.any() else np.ones_like(inside)
-    values = tuple(
-        _drawn(one.array[found] if at == 0 else _values_at(one, grid, found))
-        for at, one in enumerate(loaded.volumes)
-    )
+    values = [_drawn(loaded.volume.array[inside] if inside.any() else loaded.volume.array.ravel(order="K"))]
+    places = grid.to_world(_voxels(inside)) if loaded.further else np.empty((0, 3))
+    values += [_drawn(_values_at(one, places)) for one in loaded.further]
     spacing, extent = measure_grid(grid)
     units = tuple(one.unit for one in loaded.volumes)
-    return Measurement(spacing, extent, values, units, tuple(measure_spread(one) for one in loaded.volumes))
+    spread = tuple(measure_spread(one) for one in loaded.volumes)
+    return Measurement(spacing, extent, tuple(values), units, spread)
 
 
 def measure_grid(grid: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
@@ -109,7 +108,10 @@ def measure_grid(grid: Grid) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
 def measure_spread(volume: Volume) -> tuple[float, float]:
     """Return the 1st and the 99th percentile of an image's values, of some hundred thousand of them."""
     values = volume.array.ravel(order="K")
-    low, high = np.percentile(values[:: max(1, values.size // SPREAD_VOXELS)], [1, 99])
+    if values.size > SPREAD_VOXELS:
+        # By chance: even steps may meet the same column in every row.
+        values = values[np.random.default_rng(0).integers(values.size, size=SPREAD_VOXELS)]
+    low, high = np.percentile(values, [1, 99])
     return float(low), float(high)
 
 
@@ -118,13 +120,20 @@ def _drawn(values: NDArray[Any]) -> NDArray[np.float64]:
     return np.asarray(drawn, dtype=np.float64)
 
 
-def _values_at(volume: Volume, grid: Grid, found: NDArray[np.bool_]) -> NDArray[Any]:
-    """Return the values of another image nearest to some voxels of a grid; of all of it where none is."""
-    index = np.argwhere(found)
-    if len(index) > VOXELS_A_CASE:
-        index = index[np.random.default_rng(0).choice(len(index), VOXELS_A_CASE, replace=False)]
-    places = np.rint(volume.grid.to_index(grid.to_world(index))).astype(int)
-    there = places[((places >= 0) & (places < np.array(volume.grid.shape))).all(axis=1)]
+def _voxels(inside: NDArray[np.bool_]) -> NDArray[np.intp]:
+    """Draw voxels ``(n, 3)`` of the foreground; from everywhere where there is none."""
+    generator, flat = np.random.default_rng(0), np.flatnonzero(inside)
+    if not flat.size:
+        flat = generator.integers(inside.size, size=VOXELS_A_CASE)
+    elif flat.size > VOXELS_A_CASE:
+        flat = generator.choice(flat, VOXELS_A_CASE, replace=False)
+    return np.stack(np.unravel_index(flat, inside.shape), axis=-1)
+
+
+def _values_at(volume: Volume, places: NDArray[np.float64]) -> NDArray[Any]:
+    """Return the values nearest to places in patient space; of the whole image where none lies in it."""
+    index = np.rint(volume.grid.to_index(places)).astype(int)
+    there = index[((index >= 0) & (index < np.array(volume.grid.shape))).all(axis=1)]
     return volume.array[tuple(there.T)] if len(there) else volume.array.ravel(order="K")
 
 

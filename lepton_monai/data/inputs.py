@@ -11,7 +11,7 @@ from scipy import ndimage
 
 from lepton_monai.cases.case import Case, image_digest, load_image, load_mask
 from lepton_monai.cases.classes import Level
-from lepton_monai.core.errors import InputError, LabelError, SeriesRefused
+from lepton_monai.core.errors import FileRefused, InputError, LabelError, SeriesRefused
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.volume import Volume
 from lepton_monai.images.pictures import read_picture
@@ -114,12 +114,12 @@ def read_source(case: Case, level: Level, segments: LabelSet | None = None) -> S
         if segments is not None and case.label is not None:
             mask = load_mask(case, volume, segments)
             present = np.asarray(mask.array.any(axis=(0, 1)))
-    except SeriesRefused as refusal:
+    except (SeriesRefused, FileRefused) as refusal:
         return refusal.finding
     except LabelError as error:
         return Finding("label_unreadable", str(error))
     except InputError as error:
-        return Finding("unreadable_file" if case.label is None else "label_off_grid", str(error))
+        return Finding("label_off_grid", str(error))
     if float(np.ptp(volume.array)) == 0.0:
         return Finding("constant_image", f"All voxels are {float(volume.array.flat[0]):g}.")
     return source_of(volume, level, present)

@@ -1,9 +1,11 @@
 """From one grid in patient space to another, by linear interpolation at voxel centres."""
 
+import math
+from itertools import product
+
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from scipy import ndimage
 
 from lepton_monai.core.grid import Grid
 
@@ -22,47 +24,54 @@ def slabs_of(shape: tuple[int, int, int]) -> list[Slab]:
 
 def on_slab(values: torch.Tensor, source: Grid, target: Grid, slab: Slab) -> torch.Tensor:
     """Interpolate values ``(channel, i, j, k)`` on a slab of another grid; outside their border goes on."""
-    places = _places(source, target, slab)
-    return torch.nn.functional.grid_sample(
-        values[None],
-        torch.from_numpy(_as_torch_counts(places, source.shape)).to(values.device)[None],
-        mode="bilinear",
-        padding_mode="border",
-        align_corners=True,
-    )[0]
+    return _sampled(values, source.shape, _places(source, target, slab))
 
 
-def on_grid(values: torch.Tensor, source: Grid, target: Grid) -> torch.Tensor:
-    """Bring prepared values to a grid; where they don't reach they are 0.
+def on_grid(values: torch.Tensor, source: Grid, target: Grid, beyond: float = 0.0) -> torch.Tensor:
+    """Bring values to a grid.
 
     Parameters
     ----------
     values
         float32 ``(channel, i, j, k)`` on `source`.
     source, target
-        In patient space. Where the target is coarser, a voxel takes the mean of those that it covers.
+        In patient space. Where the target is coarser, a voxel takes the mean of as many places along each
+        of its axes as it covers voxels there, rounded.
+    beyond
+        Where the source doesn't reach.
 
     Returns
     -------
     values : float32 tensor ``(channel, x, y, z)``
         On `target`.
     """
-    values = _smoothed(values, source, target)
+    covered = np.abs(_relation(source, target)[:3, :3]).max(axis=0)
+    steps = [
+        (np.arange(count) + 0.5) / count - 0.5 for count in np.maximum(np.rint(covered), 1).astype(int)
+    ]
     parts = []
     for slab in slabs_of(target.shape):
         places = _places(source, target, slab)
         inside = ((places >= -0.5) & (places <= np.array(source.shape) - 0.5)).all(axis=-1)
-        parts.append(on_slab(values, source, target, slab) * torch.from_numpy(inside))
+        found = torch.zeros((values.shape[0], *inside.shape))
+        for step in product(*steps):
+            found += _sampled(values, source.shape, places + _relation(source, target)[:3, :3] @ step)
+        found /= math.prod(len(one) for one in steps)
+        parts.append(torch.where(torch.from_numpy(inside), found, beyond))
     return torch.cat(parts, dim=-1)
 
 
-def _smoothed(values: torch.Tensor, source: Grid, target: Grid) -> torch.Tensor:
-    """Average over as many voxels, an odd number along each axis, as one of the target covers."""
-    steps = np.abs(_relation(source, target)[:3, :3]).max(axis=1)
-    sizes = [2 * int(step / 2) + 1 for step in steps]
-    if max(sizes) == 1:
-        return values
-    return torch.from_numpy(ndimage.uniform_filter(values.numpy(), (1, *sizes), mode="nearest"))
+def _sampled(
+    values: torch.Tensor, shape: tuple[int, int, int], places: NDArray[np.float64]
+) -> torch.Tensor:
+    """Interpolate at places ``(..., 3)``, counted in voxels."""
+    return torch.nn.functional.grid_sample(
+        values[None],
+        torch.from_numpy(_as_torch_counts(places, shape)).to(values.device)[None],
+        mode="bilinear",
+        padding_mode="border",
+        align_corners=True,
+    )[0]
 
 
 def _relation(source: Grid, target: Grid) -> NDArray[np.float64]:

@@ -3,10 +3,12 @@
 import math
 from collections.abc import Sequence
 
+import numpy as np
+
 from lepton_monai.core.findings import Finding
 from lepton_monai.core.volume import Volume
 from lepton_monai.data.fingerprint import measure_grid, measure_spread
-from lepton_monai.plans.plan import IntensityPlan, Plan
+from lepton_monai.plans.plan import EnvelopePlan, IntensityPlan, Plan, checked
 
 SPACING_FACTOR = 1.5
 """Voxels may be so much smaller or larger than any of the training."""
@@ -18,20 +20,22 @@ VALUE_SHARE = 0.25
 """Of the whole range of the training's values, beyond either of its ends; of SUV in its logarithm."""
 
 
-def outside_of(plan: Plan, volumes: Sequence[Volume]) -> list[Finding]:
+def outside_of(plans: Sequence[Plan], volumes: Sequence[Volume]) -> list[Finding]:
     """Return what of a case is unlike everything in the training: `outside_training`.
 
     Parameters
     ----------
-    plan
-        Of the model; one that was made before plans had an envelope finds nothing.
+    plans
+        Of the networks of a model, which were trained on one fold each: what any of them has seen counts.
+        Where one was made before plans had an envelope nothing is found.
     volumes
         The images of the case, in the order of the plan. The values of an image that is scaled by its own
         mean and deviation say nothing.
     """
-    envelope = plan.envelope
-    if envelope is None:
+    plan, envelopes = plans[0], [one.envelope for one in plans if one.envelope is not None]
+    if len(envelopes) < len(plans):
         return []
+    envelope = _united(envelopes)
     spacing, extent = measure_grid(volumes[0].grid)
     said = _beyond("spacing", spacing.tolist(), envelope.spacing_mm, SPACING_FACTOR)
     said += _beyond("extent", extent.tolist(), envelope.extent_mm, EXTENT_FACTOR)
@@ -48,6 +52,27 @@ def outside_of(plan: Plan, volumes: Sequence[Volume]) -> list[Finding]:
                     f"in the training {low:.4g} to {high:.4g}."
                 )
     return [Finding("outside_training", one) for one in said]
+
+
+def _united(envelopes: Sequence[EnvelopePlan]) -> EnvelopePlan:
+    """Return the envelope of all that several networks have seen."""
+
+    def ends(pairs: Sequence[tuple[Sequence[float], Sequence[float]]]) -> list[list[float]]:
+        return [
+            np.min([low for low, _ in pairs], axis=0).tolist(),
+            np.max([high for _, high in pairs], axis=0).tolist(),
+        ]
+
+    def by_image(rows: Sequence[Sequence[tuple[float, float]]]) -> list[tuple[float, float]]:
+        return [(min(low for low, _ in of), max(high for _, high in of)) for of in zip(*rows, strict=True)]
+
+    content = {
+        "spacing_mm": ends([one.spacing_mm for one in envelopes]),
+        "extent_mm": ends([one.extent_mm for one in envelopes]),
+        "dark": by_image([one.dark for one in envelopes]),
+        "bright": by_image([one.bright for one in envelopes]),
+    }
+    return checked(EnvelopePlan, content, "The envelope of a model")
 
 
 def _scaled(value: float, scale: IntensityPlan) -> float:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 
 from lepton_monai.core.errors import InputError
 from lepton_monai.core.volume import Volume
+from lepton_monai.core.wording import counted
 from lepton_monai.data.transforms import prepare
 from lepton_monai.inference.loading import require_one_task, weights_digest, with_weights_of
 from lepton_monai.inference.native import Probabilities, classes_on_grid
@@ -63,6 +64,10 @@ class Model:
         InputError
             The values of an image have another unit than those that the network was trained on.
         """
+        if len(further) != len(self.plan.further):
+            names = ", ".join(one.name for one in self.plan.images)
+            message = f"The model is for {names}; {counted(1 + len(further), 'image')} given."
+            raise InputError(message)
         for one, plan in zip((volume, *further), self.plan.images, strict=True):
             if one.unit != plan.unit:
                 message = (

@@ -125,9 +125,11 @@ def draft_plan(task: Task, found: Fingerprint, options: PlanOptions, machine: Ma
     ConfigError
         A value that was given doesn't fit.
     """
-    for one in found.values:
+    for image, one in zip(task.images, found.values, strict=True):
         if len(one.units) != 1:
-            message = f"The training images have different units: {', '.join(one.units)}."
+            message = (
+                f"The images `{image.name}` of the training have different units: {', '.join(one.units)}."
+            )
             raise InputError(message)
     ladder = LADDERS[machine.kind]
     spacing, why_spacing = _spacing(found, ladder[0])

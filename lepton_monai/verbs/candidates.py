@@ -148,10 +148,11 @@ def series_candidates(
         reason = _unwanted(series, choice, series_uid)
         if not reason and series.unit not in units:
             reason = f"its values are in {series.unit}, the model was trained on {' or '.join(units)}"
-        others = join_images(series, further, places)
         if reason:
             passed_over.append((name, _does_not_fit(reason, series)))
-        elif isinstance(others, Finding):
+            continue
+        others = join_images(series, further, places)
+        if isinstance(others, Finding):
             refused.append((name, others))
         else:
             cases.append(replace(_dicom_case(series, name, pseudonyms), further=others))

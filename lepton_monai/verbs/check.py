@@ -122,7 +122,8 @@ def _draw(loaded: LoadedCase, further: Sequence[ImageChoice], folder: Path) -> N
     grid = loaded.volume.grid
     for choice, volume in zip(further, loaded.further, strict=True):
         values = torch.from_numpy(np.ascontiguousarray(volume.array, dtype=np.float32))[None]
-        shown = Volume(on_grid(values, volume.grid, grid)[0].numpy(), grid, volume.unit)
+        darkest = float(volume.array.min())  # else a CT would end in water
+        shown = Volume(on_grid(values, volume.grid, grid, darkest)[0].numpy(), grid, volume.unit)
         write_overlay(shown, loaded.mask, folder / f"{name}.{choice.name}.png")
 
 

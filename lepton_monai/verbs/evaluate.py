@@ -263,7 +263,10 @@ def evaluate_cases(
             message = "The image was trained on, under whatever patient id."
             findings.append((case.pseudonym, Finding("training_data_in_test", message)))
         else:
-            predicted = model.predict(loaded.volume, loaded.further)
+            predicted = _predicted(model, loaded)
+            if isinstance(predicted, Finding):
+                findings.append((case.pseudonym, predicted))
+                continue
             rows += _judged(model, loaded, predicted, judging)
             if case.pseudonym in worst_cases(rows)[:WORST]:
                 pictures[case.pseudonym] = folder / "pictures" / f"{case.pseudonym}.png"
@@ -283,6 +286,13 @@ def evaluate_cases(
     )
     _write(evaluation)
     return evaluation
+
+
+def _predicted(model: Model, loaded: LoadedCase) -> Mask | Finding:
+    try:
+        return model.predict(loaded.volume, loaded.further)
+    except InputError as error:
+        return Finding("unit_differs", str(error))
 
 
 def _summed(

@@ -50,7 +50,7 @@ class ExplainReport:
     passed_over
         Series that don't fit the model, with the reason.
     findings
-        About maps, files and refused series.
+        About maps and files.
     """
 
     out: Path

@@ -5,6 +5,7 @@ import os
 import platform
 import shutil
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass
 from importlib.metadata import PackageNotFoundError, version
 from math import nan
@@ -110,6 +111,8 @@ def info(run_folder: str | Path | None = None) -> InfoReport:
 def purge() -> int:
     """Remove what is kept of patients in the user's cache folder; it costs time only.
 
+    A training that is at work reads from there: it must not run.
+
     Returns
     -------
     freed
@@ -121,9 +124,8 @@ def purge() -> int:
         Something can't be removed.
     """
     folder, freed = cache_folder(), 0
-    for name in PURGED if folder is not None else ():
-        path = Path(folder or "") / name
-        freed += _measured(name, path).size_bytes
+    for path in [folder / name for name in PURGED] if folder is not None else []:
+        freed += _measured(path.name, path).size_bytes
         try:
             shutil.rmtree(path)
         except FileNotFoundError:
@@ -158,8 +160,10 @@ def _kept() -> Iterator[Kept]:
     folder = cache_folder()
     if folder is not None:
         yield from (_measured(what, folder / name) for name, what in CACHES.items())
-    path = salt_path()
-    if path.exists():
+    with suppress(MachineError):  # a user without a home folder keeps none
+        path = salt_path()
+        if not path.exists():
+            return
         yield Kept("the secret of the pseudonyms: keep it", path, 1, path.stat().st_size)
 
 
@@ -179,7 +183,7 @@ def _of_run(run: Run) -> RunInfo:
     elif found[0].is_finished:
         lines.append(f"finished at step {found[0].step}")
     else:
-        lines.append(f"stopped at step {found[0].step}: `lepton train --resume` goes on")
+        lines.append(f"at step {found[0].step}: it runs, or `lepton train --resume` goes on")
     return RunInfo(run.folder, run.task, (*lines, *_figures(run)))
 
 

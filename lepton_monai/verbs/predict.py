@@ -5,7 +5,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from lepton_monai import __version__
 from lepton_monai.cases.case import Case, load_further, load_image
@@ -55,7 +55,7 @@ class PredictReport:
     passed_over
         Series that don't fit the model, with the reason.
     findings
-        About files and refused series.
+        About files.
     unwritten
         Formats that the image of a case doesn't bear, with the reason.
     """
@@ -120,6 +120,9 @@ def predict(
     names = pseudonyms or load_pseudonyms()
     image = plan.image
     _require_formats(formats, plan)
+    if outside not in get_args(Outside):
+        message = f"`{outside}` says not what becomes of images unlike the training's: mark or refuse."
+        raise ConfigError(message)
     formats = (*formats, "seg") if "sr" in formats else formats
     wants_objects = any(name != NIFTI for name in formats)
     codes = load_config(runs[0].config_path).class_codes() if wants_objects else {}
@@ -149,7 +152,8 @@ def predict(
         except InputError as error:
             finding = getattr(error, "finding", None) or Finding("unit_differs", str(error))
             failed.append((case.pseudonym, finding))
-    records = _records(out, candidates.cases)
+    refused = {name for name, _ in failed}
+    records = _records(out, [case for case in candidates.cases if case.pseudonym not in refused])
     write_json(out / "predictions.json", {"schema_version": 1, "predictions": records})
     write_key(out, candidates.cases)
     _write_manifest(out, model, len(records), failed)
@@ -221,15 +225,16 @@ def _predict_case(
         wanted |= dict.fromkeys(there)
         there = {name: file for name, file in there.items() if name == NIFTI}
     missing = [name for name in wanted if name not in there]
-    if not missing:
+    marked = any(found["code"] == "outside_training" for found in before.get("findings", ()))
+    if not missing and not (marked and outside == "refuse"):
         return []
     if "sr" in missing:
         missing.append("seg")  # the SR names the SEG of this very mask
     volume = load_image(case)
     further = load_further(case, volume)
-    unlike = outside_of(model.plan, (volume, *further))
+    unlike = outside_of([member.plan for member in model.members], (volume, *further))
     if unlike and outside == "refuse":
-        raise SeriesRefused(unlike[0])
+        raise SeriesRefused(Finding("outside_training", " ".join(one.message for one in unlike)))
     mask = model.predict(volume, further)
     written, findings = [], list[Finding]()
     if NIFTI in missing:

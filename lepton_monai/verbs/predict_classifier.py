@@ -40,7 +40,7 @@ class ClassPredictReport:
     passed_over
         Series that don't fit the model, with the reason.
     findings
-        About files and refused series; remarks on clinical values.
+        About files; remarks on clinical values.
     """
 
     out: Path

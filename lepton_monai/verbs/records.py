@@ -2,6 +2,7 @@
 
 import csv
 import io
+import json
 import os
 import platform
 from dataclasses import asdict
@@ -47,7 +48,9 @@ def made_by() -> str:
 
 def told_model(run: Run, plan: Plan | ClassificationPlan, digest: str) -> str:
     """Say which model was judged, for who reads its figures without the run."""
-    trained = counted(len(read_split(run)["train"]), "training case")
+    read = json.loads(run.cases_path.read_text(encoding="utf-8")) if run.cases_path.exists() else {}
+    used = [one for one in read_split(run)["train"] if one["case"] in read]
+    trained = counted(len(used), "training case")
     steps = counted(plan.training.steps, "step")
     return f"Model {digest[:12]}: {plan.network.name}, {steps}, {trained}."
 

@@ -6,7 +6,7 @@ from typing import Literal
 
 from lepton_monai.cases.case import Case
 from lepton_monai.core.errors import InputError
-from lepton_monai.core.findings import RULES, Finding
+from lepton_monai.core.findings import Finding
 from lepton_monai.core.wording import counted
 from lepton_monai.plans.run import Run, read_split
 
@@ -14,7 +14,7 @@ Side = Literal["test", "validation", "all"]
 
 
 @dataclass(frozen=True)
-class Judged:
+class SideCases:
     """What a run is judged on.
 
     Parameters
@@ -34,7 +34,7 @@ class Judged:
 
 def cases_of_side(
     run: Run, side: Side, found: Sequence[Case], noted: Sequence[tuple[str, Finding]]
-) -> Judged:
+) -> SideCases:
     """Return the cases of a side, and those of them that can't be had.
 
     Parameters
@@ -60,16 +60,17 @@ def cases_of_side(
         message = f"The split of {run.folder} has no {side} case."
         raise InputError(message)
     cases = tuple(case for case in found if case.pseudonym in wanted)
-    if not cases:
-        message = (
-            f"None of {counted(len(wanted), f'{side} case')} of the run is among the "
-            f"{counted(len(found), 'case')} here. {RULES['case_absent'].advice}"
-        )
-        raise InputError(message)
     here = {case.pseudonym for case in cases}
     unknown = Finding("case_absent", "A case of the run's split isn't among the data.")
     reasons = {name: finding for name, finding in noted if finding.action == "left_out"}
     absent = tuple((name, reasons.get(name, unknown)) for name in wanted if name not in here)
+    if not cases:
+        told = sorted({found.sentence() for _, found in absent if found is not unknown})
+        message = (
+            f"None of {counted(len(wanted), f'{side} case')} of the run is among the "
+            f"{counted(len(found), 'case')} here. {' '.join(told) or unknown.sentence()}"
+        )
+        raise InputError(message)
     judged = set() if side == "test" else {entry["case"] for entry in split["validation"]}
     trained = {digest for name, digest in split["image_sha256"].items() if name not in judged}
-    return Judged(cases, absent, frozenset(trained))
+    return SideCases(cases, absent, frozenset(trained))

@@ -55,6 +55,26 @@ def test_an_image_without_a_frame_of_reference_goes_with_none(tmp_path: Path) ->
     found = joined(tmp_path, CT)
     assert isinstance(found, Finding)
     assert found.code == "image_absent"
+    assert "has no frame of reference" in found.message
+
+
+def test_one_series_is_never_two_images(tmp_path: Path) -> None:
+    """The image before contrast is missing: that after it fits both patterns."""
+    write(tmp_path / "pet", "PT")
+    write(tmp_path / "post", "MR", WHO, "T1 post")
+    choices = ImageChoice("t1", "MR", "*T1*", None), ImageChoice("t1c", "MR", "*post*", None)
+    found = joined(tmp_path, *choices)
+    assert isinstance(found, Finding)
+    assert (found.code, found.message) == ("image_ambiguous", "One series fits both `t1` and `t1c`.")
+
+
+def test_a_refused_image_is_not_replaced_by_that_of_another_study(tmp_path: Path) -> None:
+    write(tmp_path / "pet", "PT")
+    write(tmp_path / "here", "CT", WHO, "HERE")[5].unlink()
+    write(tmp_path / "before", "CT", replace(WHO, study_uid=uid("before")), "BEFORE")
+    found = joined(tmp_path, CT)
+    assert isinstance(found, Finding)
+    assert "nothing but 1 refused series: missing_slice" in found.message
 
 
 def test_of_several_that_of_the_same_study_is_taken_and_two_are_no_guess(tmp_path: Path) -> None:

@@ -75,15 +75,21 @@ def test_it_is_what_another_library_says() -> None:
     np.testing.assert_allclose(found[inner], truth[inner], atol=1e-5)
 
 
-def test_a_coarse_voxel_is_the_mean_of_what_it_covers() -> None:
-    """Every fourth voxel alone would be the noise of one voxel."""
-    source, target = (
-        grid_of((60, 60, 60), (1.0, 1.0, 1.0), [0, 0, 0]),
-        grid_of((10, 10, 10), (5.0,) * 3, [0, 0, 0]),
-    )
+@pytest.mark.parametrize("ratio", [1.6, 2.0, 3.0, 5.0])
+def test_a_coarse_voxel_is_the_mean_of_what_it_covers(ratio: float) -> None:
+    """Noise falls as of a mean of all of them, or further (places between voxels are smoothed, too)."""
+    source, target = grid_of((60,) * 3, (1.0,) * 3, [0, 0, 0]), grid_of((10,) * 3, (ratio,) * 3, [0, 0, 0])
     values = np.random.default_rng(4).normal(size=source.shape).astype(np.float32)
     found = on_grid(torch.from_numpy(values)[None], source, target)[0].numpy()
-    assert found.std() == pytest.approx(1 / np.sqrt(5**3), rel=0.5)
+    assert 0.4 * ratio**-1.5 < found.std() < 1.15 * ratio**-1.5
+
+
+def test_where_the_source_does_not_reach_stands_what_was_asked_for() -> None:
+    source, target = grid_of((6,) * 3, (1.0,) * 3, [0, 0, 0]), grid_of((10,) * 3, (1.0,) * 3, [0, 0, 0])
+    found = on_grid(torch.full((1, *source.shape), 7.0), source, target, beyond=-1000.0)
+    assert torch.equal(found[0, 2:8, 2:8, 2:8], torch.full((6, 6, 6), 7.0))
+    assert int((found == 7.0).sum()) == 6**3
+    assert int((found == -1000.0).sum()) == 10**3 - 6**3
 
 
 def test_the_slabs_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -39,7 +39,7 @@ def volume_of(
 
 
 def codes(plan: Plan, volume: Volume) -> list[str]:
-    return [found.message for found in outside_of(plan, [volume])]
+    return [found.message for found in outside_of([plan], [volume])]
 
 
 def test_what_is_like_the_training_is_not_named() -> None:
@@ -87,3 +87,18 @@ def test_suv_is_compared_in_its_logarithm_and_what_is_scaled_by_its_own_not_at_a
     assert codes(seen, volume_of(ends=(0.0, 500.0), **like)) == []  # type: ignore[arg-type] # names of one dict
     assert len(codes(seen, volume_of(ends=(0.0, 5000.0), **like))) == 1  # type: ignore[arg-type] # as above
     assert codes(plan_of("zscore"), volume_of(ends=(0.0, 1e6), **like)) == []  # type: ignore[arg-type] # as above
+
+
+def test_what_any_fold_has_seen_is_like_the_training() -> None:
+    wide = replace(
+        plan_of(), envelope=replace(envelope_of(plan_of()), extent_mm=((10.0,) * 3, (900.0,) * 3))
+    )
+    large = volume_of(shape=(500, 100, 100))
+    assert len(outside_of([plan_of()], [large])) == 1
+    assert outside_of([plan_of(), wide], [large]) == outside_of([wide, plan_of()], [large]) == []
+    assert outside_of([plan_of(), replace(plan_of(), envelope=None)], [large]) == []
+
+
+def envelope_of(plan: Plan) -> EnvelopePlan:
+    assert plan.envelope is not None
+    return plan.envelope

@@ -112,7 +112,13 @@ def test_an_image_unlike_the_training_is_marked_or_refused(run: Path, tmp_path: 
     assert f"info outside_training {done.records[0]['case']}: {told[0]}" in predict_text(done)
     refused = predict(run, tmp_path / "study", tmp_path / "other", outside="refuse", **options)
     assert [finding.code for _, finding in refused.failed] == ["outside_training"]
+    assert all(one in refused.failed[0][1].message for one in ("spacing along x", "extent along z"))
     assert not list((tmp_path / "other").glob("*/mask.nii.gz"))
+    again = predict(run, tmp_path / "study", tmp_path / "out", outside="refuse", **options)
+    assert ([finding.code for _, finding in again.failed], again.records) == (["outside_training"], ())
+    wrong: dict[str, Any] = options | {"outside": "Refuse"}
+    with pytest.raises(ConfigError, match="mark or refuse"):
+        predict(run, tmp_path / "study", tmp_path / "out", **wrong)
 
 
 def test_the_key_leads_from_a_case_to_its_series(run: Path, tmp_path: Path) -> None:
@@ -139,6 +145,21 @@ def test_a_case_of_the_split_that_is_gone_is_named_and_not_passed_over(run: Path
     assert told == {asked[0]: "missing_slice", asked[1]: "case_absent"}
     metrics = json.loads((done.folder / "metrics.json").read_text(encoding="utf-8"))
     assert {one["case"] for one in metrics["left_out"]} == {*asked[:2]}
+
+
+def test_where_no_case_of_the_side_can_be_judged_the_reason_is_told(run: Path, tmp_path: Path) -> None:
+    shutil.copytree(run, tmp_path / "run")
+    key = json.loads((run / "key.json").read_text(encoding="utf-8"))
+    split = json.loads((run / "split.json").read_text(encoding="utf-8"))
+    shutil.copytree(run.parent / "export", tmp_path / "export")
+    for entry in split["test"]:
+        next((tmp_path / "export" / key[entry["case"]]["patient_id"] / "ct").glob("*6*")).unlink()
+    options: dict[str, Any] = {"pseudonyms": NAMES, "device": "cpu"}
+    with pytest.raises(InputError, match=r"None of .* test cases? .* slices are missing") as told:
+        evaluate(tmp_path / "run", changes=[f"data.root={tmp_path / 'export'}"], **options)
+    assert "--salt" not in str(told.value)
+    with pytest.raises(InputError, match="--salt"):
+        evaluate(tmp_path / "run", pseudonyms=Pseudonyms(b"t" * 32), device="cpu")
 
 
 def test_the_objects_for_a_pacs_hold_the_mask_that_the_nifti_holds(run: Path, tmp_path: Path) -> None:

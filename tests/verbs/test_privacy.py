@@ -88,14 +88,17 @@ def test_a_whole_run_writes_no_canary(tmp_path: Path, capfd: pytest.CaptureFixtu
     config.write_text(CONFIG.format(root=root), encoding="utf-8")
     salt = ["--salt", str(tmp_path / "salt")]
     documents = ""
-    for arguments in (
-        ["index", str(root), "--json"],
-        ["check", str(config), "--pictures", str(kept / "pictures"), "--json"],
-        ["train", str(config), "--run", str(kept / "run"), "--json"],
-        ["evaluate", str(kept / "run"), "--json"],
-        ["predict", str(kept / "run"), str(root), "--out", str(kept / "out"), "--json"],
+    for arguments, code in (
+        (["index", str(root), "--json"], 0),
+        (["check", str(config), "--pictures", str(kept / "pictures"), "--json"], 0),
+        (["train", str(config), "--run", str(kept / "run"), "--json"], 0),
+        (["evaluate", str(kept / "run"), "--json"], 0),
+        (
+            ["predict", str(kept / "run"), str(root), "--out", str(kept / "out"), "--json"],
+            4,
+        ),  # one is refused
     ):
-        assert run([*arguments, *salt]) == 0
+        assert run([*arguments, *salt]) == code
         documents += "".join(capfd.readouterr())
     values = [value.split("^")[0] for value in CANARIES.values() if value not in {"nested", "031415"}]
     wanted = [*{value.encode() for value in values}, b"CANARY", b"031415."]

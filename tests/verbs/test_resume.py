@@ -18,7 +18,6 @@ from lepton_monai.core.errors import ConfigError, InputError
 from lepton_monai.core.pseudonyms import Pseudonyms
 from lepton_monai.plans.plan import read_plan
 from lepton_monai.plans.run import Run
-from lepton_monai.verbs.claiming import resumed_run
 from lepton_monai.verbs.predict import predict
 from lepton_monai.verbs.preparing import Cache
 from lepton_monai.verbs.train import plan_only, train
@@ -163,8 +162,11 @@ def test_a_run_is_not_resumed_by_another_config(export: Path, tmp_path: Path) ->
     with pytest.raises(ConfigError, match="made by another config: `split`, `plan` differ"):
         train(changed, run, pseudonyms=NAMES, device="cpu", resume=True)
     codes = "{category: [49755003, SCT, Morphologically Abnormal Structure], type: [4147007, SCT, Mass]}"
-    coded = load_config(run / "config.yaml", [f"data.labels.codes.ball={codes}", f"data.root={tmp_path}"])
-    assert resumed_run(run, coded) == Run(run)
+    shutil.copytree(export, tmp_path / "moved")
+    moved = [f"data.labels.codes.ball={codes}", f"data.root={tmp_path / 'moved'}"]
+    train(load_config(run / "config.yaml", moved), run, pseudonyms=NAMES, device="cpu", resume=True)
+    kept = load_config(run / "config.yaml")
+    assert (list(kept.class_codes()), kept.data.root) == (["ball"], tmp_path / "moved")
 
 
 def test_a_run_is_not_resumed_on_changed_images(export: Path, tmp_path: Path) -> None:

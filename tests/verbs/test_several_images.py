@@ -2,6 +2,7 @@
 
 import json
 import shutil
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -10,15 +11,17 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from lepton_monai.cases.case import load_case
+from lepton_monai.cases.case import load_case, meet
 from lepton_monai.cases.collect import collect
 from lepton_monai.cli.tables import check_text
 from lepton_monai.config.load import load_config
 from lepton_monai.config.schema import Config
 from lepton_monai.core.errors import ConfigError, InputError
 from lepton_monai.core.findings import Finding
+from lepton_monai.core.grid import Grid
 from lepton_monai.core.pseudonyms import Pseudonyms
 from lepton_monai.data.fingerprint import measure
+from lepton_monai.labels.labelset import LabelClass, LabelSet
 from lepton_monai.verbs.check import check
 from lepton_monai.verbs.evaluate import evaluate
 from lepton_monai.verbs.predict import predict
@@ -138,6 +141,37 @@ def test_images_that_lie_apart_and_cases_without_all_images_are_told(tmp_path: P
         collect(data, NAMES)
 
 
+def test_a_label_that_nothing_matches_is_told_before_an_image_that_is_absent(tmp_path: Path) -> None:
+    write_patient(tmp_path / "export", 0)
+    write_patient(tmp_path / "export", 1, mr=False)
+    data = config_of(tmp_path, tmp_path / "export").data_choice()
+    nothing = replace(data.label, labels=LabelSet((LabelClass("cube", ("Cube*",)),)))
+    with pytest.raises(InputError, match="none has a label") as told:
+        collect(replace(data, label=nothing), NAMES)
+    assert told.value.names == ("Ball",)
+
+
+def test_a_small_image_within_a_large_one_is_not_apart() -> None:
+    large = Grid((100, 100, 400), np.diag([5.0, 5.0, 5.0, 1.0]))
+    for place in range(20, 1900, 47):
+        affine = np.diag([1.0, 1.0, 3.0, 1.0])
+        affine[:3, 3] = [200.0, 200.0, place]
+        small = Grid((100, 100, 20), affine)
+        for first, other in ((large, small), (small, large)):
+            assert meet(first, other), place
+
+
+def test_a_case_without_a_lesion_is_measured_everywhere(tmp_path: Path) -> None:
+    write_patient(tmp_path / "export", 0, label=False)
+    data = config_of(tmp_path, tmp_path / "export").data_choice()
+    data = replace(data, label=replace(data.label, empty_is_negative=True))
+    found = load_case(collect(data, NAMES).cases[0], data.label.labels, empty_is_negative=True)
+    assert not isinstance(found, Finding)
+    measured = measure(found)
+    assert [len(one) > 1000 for one in measured.values] == [True, True]
+    assert np.median(measured.values[1]) < 200  # around the ball
+
+
 def test_a_changed_voxel_of_the_second_image_is_another_case(tmp_path: Path) -> None:
     """And its values are measured where the label lies, on its own grid."""
     write_patient(tmp_path / "export", 0)
@@ -179,3 +213,5 @@ def test_nifti_images_go_together_by_their_name(tmp_path: Path) -> None:
 def test_of_several_images_each_must_say_which(tmp_path: Path) -> None:
     with pytest.raises(ConfigError, match="each needs a `modality`"):
         config_of(tmp_path, tmp_path, "ct: {modality: CT}\n    other: {}")
+    with pytest.raises(ConfigError, match="described alike"):
+        config_of(tmp_path, tmp_path, "ct: {modality: CT}\n    other: {modality: CT}")
