@@ -1,9 +1,9 @@
 """A plain network and a thin loop: MONAI's UNet, light augmentation, as many steps as the time has.
 
 `python plain_unet.py JOB.json`: see `segmentation.py`. The recipe of the first trial on these data: one
-residual unit, Dice and cross-entropy, AdamW with a polynomial schedule, flips and scale, mirrored
-prediction. It had bf16, which takes longer on a processor without it, so the faster precision is taken.
-Preparation and the way back to the source grid are lepton's.
+residual unit, Dice and cross-entropy, AdamW with a polynomial schedule, flips and scale (of the hippocampus
+small rotations, too), mirrored prediction. It had bf16, which takes longer on a processor without it, so
+the faster precision is taken. Preparation and the way back to the source grid are lepton's.
 """
 
 import json
@@ -20,6 +20,7 @@ from monai.inferers import sliding_window_inference
 from monai.losses import DiceCELoss
 from monai.networks.nets import UNet
 from numpy.typing import NDArray
+from scipy.spatial.transform import Rotation
 
 from lepton_monai.data.transforms import prepare
 from lepton_monai.exports.nifti import write_mask
@@ -33,11 +34,12 @@ RATE = 2e-3
 
 @dataclass(frozen=True)
 class Recipe:
-    """What the trial used for a task."""
+    """What the trial used for a task; rotations up to so many radians about each axis."""
 
     channels: tuple[int, ...]
     patch: Triple
     batch: int
+    rotation: float
     preparation: PreparationPlan
 
 
@@ -46,8 +48,10 @@ def _preparation(spacing_mm: Spacing, scheme: Any) -> PreparationPlan:
 
 
 RECIPES = {
-    "sts": Recipe((16, 32, 64, 128), (32, 32, 48), 4, _preparation((4.0, 4.0, 3.27), "log")),
-    "hippocampus": Recipe((24, 48, 96, 192), (40, 56, 40), 6, _preparation((1.0, 1.0, 1.0), "zscore")),
+    "sts": Recipe((16, 32, 64, 128), (32, 32, 48), 4, 0.0, _preparation((4.0, 4.0, 3.27), "log")),
+    "hippocampus": Recipe(
+        (24, 48, 96, 192), (40, 56, 40), 6, 0.25, _preparation((1.0, 1.0, 1.0), "zscore")
+    ),
 }
 
 
@@ -129,12 +133,30 @@ def train(network: torch.nn.Module, cases: list[Prepared], recipe: Recipe, until
             group["lr"] = RATE * left**0.9
         samples = [_sample(cases, recipe, rng, foreground=place % 2 == 0) for place in range(recipe.batch)]
         image, label = (torch.from_numpy(np.stack(parts))[:, None] for parts in zip(*samples, strict=True))
+        if recipe.rotation:
+            image, label = turned(
+                image, label, rng.uniform(-recipe.rotation, recipe.rotation, (len(image), 3))
+            )
         optimizer.zero_grad(set_to_none=True)
         logits = network(image)
         loss_of(logits, label).backward()
         optimizer.step()
         steps += 1
     return steps
+
+
+def turned(
+    image: torch.Tensor, label: torch.Tensor, angles: NDArray[np.float64]
+) -> tuple[torch.Tensor, torch.Tensor]:
+    """Turn patches about their middles, by angles about each axis; their border goes on outside."""
+    size = torch.tensor(image.shape[2:]).flip(0).double()  # torch counts the last axis first
+    rotation = torch.from_numpy(Rotation.from_euler("xyz", angles).as_matrix())
+    affine = torch.zeros(len(image), 3, 4)
+    affine[:, :, :3] = rotation * size / size[:, None]
+    grid = torch.nn.functional.affine_grid(affine, list(image.shape), align_corners=False)
+    image = torch.nn.functional.grid_sample(image, grid, "bilinear", "border", align_corners=False)
+    label = torch.nn.functional.grid_sample(label.float(), grid, "nearest", "border", align_corners=False)
+    return image, label.to(torch.uint8)
 
 
 def predict(network: torch.nn.Module, path: Path, recipe: Recipe, out: Path) -> None:
@@ -146,7 +168,13 @@ def predict(network: torch.nn.Module, path: Path, recipe: Recipe, out: Path) -> 
     with torch.inference_mode():
         for axes in (chosen for count in range(4) for chosen in combinations((2, 3, 4), count)):
             logits = sliding_window_inference(
-                prepared.image[None].flip(axes), recipe.patch, recipe.batch, network, 0.5, "gaussian"
+                prepared.image[None].flip(axes),
+                recipe.patch,
+                recipe.batch,
+                network,
+                0.5,
+                "gaussian",
+                padding_mode="replicate",
             )
             total = total + torch.as_tensor(logits).float().softmax(dim=1).flip(axes)
     found = Probabilities(total[0] / 8, prepared.grid)

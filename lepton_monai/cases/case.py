@@ -1,6 +1,7 @@
 """A case: what one prediction is made for."""
 
 import hashlib
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 
@@ -26,6 +27,9 @@ Label = Annotation | Path
 
 MEETING_PLACES = 16
 """Along each axis of an image."""
+
+LITTLE = 0.5
+"""Of the first image: a further one that reaches less is told."""
 
 
 @dataclass(frozen=True)
@@ -119,14 +123,26 @@ def _read(image: Image) -> Volume:
 
 def meet(one: Grid, other: Grid) -> bool:
     """Tell whether two images have a place in common: one of some thousand, spread evenly over each."""
-    return _holds(one, other) or _holds(other, one)
+    return max(share_held(one, other), share_held(other, one)) > 0
 
 
-def _holds(one: Grid, other: Grid) -> bool:
+def share_held(one: Grid, other: Grid) -> float:
+    """Return how much of another image one holds, 0 to 1: of some thousand places spread over the other."""
     steps = [np.linspace(0.0, extent - 1.0, MEETING_PLACES) for extent in other.shape]
     places = np.stack(np.meshgrid(*steps, indexing="ij"), axis=-1)
     index = one.to_index(other.to_world(places))
-    return bool(((index >= -0.5) & (index <= np.array(one.shape) - 0.5)).all(axis=-1).any())
+    return float(((index >= -0.5) & (index <= np.array(one.shape) - 0.5)).all(axis=-1).mean())
+
+
+def little_held(volumes: Sequence[Volume]) -> list[Finding]:
+    """Return a finding for each further image of a case that holds less than half of the first."""
+    first, *further = volumes
+    shares = [share_held(one.grid, first.grid) for one in further]
+    return [
+        Finding("little_overlap", f"Image {at} of the case reaches {share:.0%} of the first.")
+        for at, share in enumerate(shares, start=2)
+        if share < LITTLE
+    ]
 
 
 def load_mask(case: Case, volume: Volume, labels: LabelSet) -> Mask:
@@ -176,6 +192,11 @@ class LoadedCase:
     def volumes(self) -> tuple[Volume, ...]:
         """All images, that with the label first."""
         return (self.volume, *self.further)
+
+    @property
+    def findings(self) -> tuple[Finding, ...]:
+        """What was noted about its label and its further images."""
+        return (*self.mask.findings, *little_held(self.volumes))
 
     def digests(self) -> tuple[str, ...]:
         """Return SHA-256 of all that a training sees of the case: values, label, and where they lie."""

@@ -76,10 +76,9 @@ def join_images(
         voxels of two series may be laid on each other; of several series that of the same study is taken.
     """
     joined: list[Series] = []
+    beside = places.get(_place(first), ())
     for choice in choices:
-        wanted = [
-            one for one in places.get(_place(first), ()) if one is not first and not choice.wants(one)
-        ]
+        wanted = [one for one in beside if one is not first and not choice.wants(one)]
         of_study = [one for one in wanted if one.identity.study_uid == first.identity.study_uid]
         # A refused one of the same study isn't replaced by one of another day.
         usable = [one for one in of_study or wanted if isinstance(one, Series)]
@@ -87,7 +86,8 @@ def join_images(
             message = f"{len(usable)} series fit `{choice.name}`."
             return Finding("image_ambiguous", message, first.uid)
         if not usable:
-            return Finding("image_absent", _absent(first, choice, of_study or wanted), first.uid)
+            message = _absent(first, choice, of_study or wanted, beside)
+            return Finding("image_absent", message, first.uid)
         if usable[0] in joined:
             other = choices[joined.index(usable[0])]
             message = f"One series fits both `{other.name}` and `{choice.name}`."
@@ -112,14 +112,22 @@ def join_files(name: str, others: Mapping[str, Mapping[str, Path]]) -> tuple[Pat
     return tuple(files[name] for files in others.values())
 
 
-def _absent(first: Series, choice: ImageChoice, refused: Sequence[Series | RefusedSeries]) -> str:
+def _absent(
+    first: Series,
+    choice: ImageChoice,
+    refused: Sequence[Series | RefusedSeries],
+    there: Sequence[Series | RefusedSeries],
+) -> str:
     if not first.identity.frame_of_reference_uid:
         return f"The image has no frame of reference: nothing says where `{choice.name}` lies on it."
     codes = sorted({one.finding.code for one in refused if isinstance(one, RefusedSeries)})
     if codes:
         refusals = counted(len(refused), "refused series")
         return f"Of `{choice.name}` there is nothing but {refusals}: {', '.join(codes)}."
-    return f"No series of its frame of reference is `{choice.name}`."
+    wanted = (choice.modality or "any modality") + (", by its description" if choice.description else "")
+    kinds = ", ".join(sorted({one.modality for one in there if one.uid != first.uid}))
+    beside = f"beside it are {kinds}" if kinds else "nothing lies beside it"
+    return f"No series of its frame of reference is `{choice.name}` ({wanted}): {beside}."
 
 
 def _place(series: Series | RefusedSeries) -> Place:

@@ -182,7 +182,10 @@ def compare_text(done: "ClassComparison") -> str:
     """Return both runs, and by how much the first is better."""
     from lepton_monai.evaluation.classification import NAMES_OF_FIGURES
 
-    both = [evaluate_text(one) for one in (done.first, done.second)]
+    both = [
+        f"{which}: {one.folder}\n\n{evaluate_text(one)}"
+        for which, one in (("First", done.first), ("Second", done.second))
+    ]
     lines = [
         f"{NAMES_OF_FIGURES[name]}, the first less the second: {interval.text(3)}."
         for name, interval in done.differences.items()

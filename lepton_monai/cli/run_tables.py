@@ -167,7 +167,10 @@ def compare_text(done: "Comparison") -> str:
         f"Dice of {name}, the first less the second: {interval.text()}."
         for name, interval in done.differences.items()
     ]
-    both = [evaluate_text(one) for one in (done.first, done.second)]
+    both = [
+        f"{which}: {one.folder}\n\n{evaluate_text(one)}"
+        for which, one in (("First", done.first), ("Second", done.second))
+    ]
     return "\n\n".join([*both, "Paired by patient:", "\n".join(lines)])
 
 

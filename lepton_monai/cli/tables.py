@@ -74,6 +74,11 @@ def index_text(found: "IndexReport") -> str:
         f"{len(found.rows) - usable} refused series, {_by_kind(found.labels) or 'no labels'}, "
         f"{_by_kind(found.others) or 'no other objects'}."
     )
+    if not rows and any(one.path and one.path.name.endswith((".nii", ".nii.gz")) for one in found.findings):
+        parts.append(
+            "NIfTI files need no index: name their folders in a config, "
+            "`images: {mr: {folder: images}}`, and look at the cases with `lepton check`."
+        )
     named = [(row.name, one) for row in found.rows for one in row.findings]
     named += [("", finding) for finding in found.findings]
     return "\n\n".join([*parts, findings_text(named, found.roots)]).rstrip()

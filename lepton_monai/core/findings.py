@@ -129,6 +129,7 @@ RULES: dict[str, Rule] = {
     "image_absent": _passed_over("All images of a case are needed, in one frame of reference."),
     "image_ambiguous": _passed_over("Narrow it by its `description`."),
     "images_apart": _passed_over("Register the images first."),
+    "little_overlap": _used("Where it doesn't reach, the network sees its darkest value."),
     # labels
     "label_absent": _passed_over("Draw the label, or set `empty: negative`."),
     "label_empty": _passed_over("Draw the label, or set `empty: negative`."),

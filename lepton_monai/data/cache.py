@@ -28,7 +28,7 @@ from lepton_monai.core.files import digest_of, is_alive
 from lepton_monai.data.transforms import Prepared
 from lepton_monai.plans.plan import PreparationPlan
 
-VERSION = 2
+VERSION = 3
 """Raised with every change of the preparation's code or of what an entry holds."""
 
 MOST_PLACES = 10_000

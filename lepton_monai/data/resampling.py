@@ -27,7 +27,7 @@ def on_slab(values: torch.Tensor, source: Grid, target: Grid, slab: Slab) -> tor
     return _sampled(values, source.shape, _places(source, target, slab))
 
 
-def on_grid(values: torch.Tensor, source: Grid, target: Grid, beyond: float = 0.0) -> torch.Tensor:
+def on_grid(values: torch.Tensor, source: Grid, target: Grid, beyond: float) -> torch.Tensor:
     """Bring values to a grid.
 
     Parameters

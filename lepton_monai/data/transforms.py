@@ -61,7 +61,7 @@ def prepare(
     plan
         Orientation is RAS; spacing and intensity are the plan's.
     further
-        Images on grids of their own; where one doesn't reach it is 0, the middle of its scale or no uptake.
+        Images on grids of their own; where one doesn't reach stands its darkest value, as around a body.
     """
     keys = ["image", "label"] if mask is not None else ["image"]
     item: dict[Hashable, Any] = {"image": volume}
@@ -85,7 +85,7 @@ def _beside(volume: Volume, intensity: IntensityPlan, grid: Grid) -> torch.Tenso
         INTENSITIES[intensity.scheme](intensity),
     ]
     values = Compose(steps)({"image": volume})["image"].as_tensor().float()
-    return on_grid(values, volume.grid, grid)
+    return on_grid(values, volume.grid, grid, beyond=float(values.min()))
 
 
 def preparation(plan: PreparationPlan, keys: list[str]) -> Compose:

@@ -9,6 +9,7 @@ import struct
 import warnings
 from collections.abc import Mapping, Sequence
 from itertools import accumulate, pairwise
+from typing import NamedTuple
 
 from pydicom.charset import convert_encodings, decode_bytes
 from pydicom.datadict import dictionary_VR, tag_for_keyword
@@ -119,8 +120,48 @@ MACROS: tuple[str, ...] = (
 )
 """Functional groups whose values are those of a frame: PS3.3 C.7.6.16 and C.8.13 to C.8.22."""
 
-PRIVATE_GROUPS: dict[int, bytes] = {0x7053: b"Philips PET Private Group"}
-"""Private groups of which the walker keeps the creators and their element 00."""
+
+class Private(NamedTuple):
+    """An element of a maker of scanners: PS3.5 section 7.8.1.
+
+    Parameters
+    ----------
+    group
+        Odd.
+    creator
+        Who reserves its block.
+    element
+        Its number in the block.
+    vr
+        Of its value.
+    """
+
+    group: int
+    creator: bytes
+    element: int
+    vr: str
+
+
+PRIVATE: dict[str, Private] = {
+    "PhilipsSuvFactor": Private(0x7053, b"Philips PET Private Group", 0x00, "DS"),
+    "SiemensBValue": Private(0x0019, b"SIEMENS MR HEADER", 0x0C, "IS"),
+    "SiemensGradient": Private(0x0019, b"SIEMENS MR HEADER", 0x0E, "FD"),
+    "GeBValue": Private(0x0043, b"GEMS_PARM_01", 0x39, "IS"),
+    "GeGradientX": Private(0x0019, b"GEMS_ACQU_01", 0xBB, "DS"),
+    "GeGradientY": Private(0x0019, b"GEMS_ACQU_01", 0xBC, "DS"),
+    "GeGradientZ": Private(0x0019, b"GEMS_ACQU_01", 0xBD, "DS"),
+    "PhilipsBValue": Private(0x2001, b"Philips Imaging DD 001", 0x03, "FL"),
+    "PhilipsGradientX": Private(0x2005, b"Philips MR Imaging DD 001", 0xB0, "FL"),
+    "PhilipsGradientY": Private(0x2005, b"Philips MR Imaging DD 001", 0xB1, "FL"),
+    "PhilipsGradientZ": Private(0x2005, b"Philips MR Imaging DD 001", 0xB2, "FL"),
+}
+"""What the walker keeps of private elements, as the conformance statements of their makers have them."""
+
+BLOCKS = range(0x10, 0x100)
+"""That may be reserved in a group."""
+
+CREATORS = {block << 16 | one.group for one in PRIVATE.values() for block in BLOCKS}
+"""Tags of those who have reserved them in the groups above."""
 
 
 def swapped(tag: int) -> int:
@@ -146,7 +187,24 @@ KINDS: dict[int, str] = {TAGS[keyword]: dictionary_VR(_standard(keyword)) for ke
 MOSAIC_TILES, MOSAIC_NORMAL = 0xFF010029, 0xFF020029
 """Number of tiles and slice normal of a Siemens mosaic, kept as text under private tags of our own."""
 
-KINDS[MOSAIC_TILES] = KINDS[MOSAIC_NORMAL] = "DS"
+MAKERS_B_VALUE, MAKERS_GRADIENT = 0xFF030029, 0xFF040029
+"""What the maker of a scanner alone says of diffusion, likewise; the gradient is in axes of its own."""
+
+
+def private_tags(name: str) -> list[int]:
+    """Return the tags that a private element may have."""
+    return [_private_tag(PRIVATE[name], block) for block in BLOCKS]
+
+
+def _private_tag(one: Private, block: int) -> int:
+    return block << 24 | one.element << 16 | one.group
+
+
+PRIVATE_KINDS = {_private_tag(one, block): one.vr for one in PRIVATE.values() for block in BLOCKS}
+"""Value representation of each private element, in whichever block it stands."""
+
+KINDS |= PRIVATE_KINDS | dict.fromkeys(CREATORS, "LO")
+KINDS |= dict.fromkeys((MOSAIC_TILES, MOSAIC_NORMAL, MAKERS_B_VALUE, MAKERS_GRADIENT), "DS")
 
 _DELIMITERS = {ord(letter) for letter in "\\\r\n\f\t"}
 """They end a code extension: PS3.5 section 6.1.2.5.3."""
@@ -171,12 +229,38 @@ class Elements(dict[int, bytes]):
         text = self.text(keyword)
         return tuple(part.strip(" \0") for part in text.split("\\")) if text else ()
 
-    def private(self, group: int, creator: bytes) -> bytes:
-        """Return element 00 of the private block that a creator has reserved: PS3.5 section 7.8.1."""
-        for block in range(0x10, 0x100):
-            if self.get(block << 16 | group, b"").strip(b" \0") == creator:
-                return self.get(block << 24 | group, b"")
-        return b""
+    def private(self, name: str) -> Vector:
+        """Return the numbers of a private element, in a block of its creator; none where it is absent.
+
+        Raises
+        ------
+        ValueError
+            Its bytes are no numbers.
+        """
+        wanted = PRIVATE[name]
+        tags = [
+            _private_tag(wanted, block)
+            for block, creator in self._creators(wanted.group).items()
+            if creator == wanted.creator
+        ]
+        return next((numbers(tag, self[tag]) for tag in tags if tag in self), ())
+
+    def unclaimed(self, name: str) -> Vector:
+        """Return the same where anonymisers have left no creator of the group: makers begin with block 10.
+
+        Raises
+        ------
+        ValueError
+            Its bytes are no numbers.
+        """
+        wanted = PRIVATE[name]
+        tag = _private_tag(wanted, BLOCKS[0])
+        return () if self._creators(wanted.group) else numbers(tag, self.get(tag, b""))
+
+    def _creators(self, group: int) -> dict[int, bytes]:
+        return {
+            tag >> 16: self[tag].strip(b" \0") for tag in self if tag & 0xFFFF == group and tag in CREATORS
+        }
 
     def vector(self, keyword: str, length: int) -> Vector | None:
         """Return numbers, or None where there are not as many as should be."""

@@ -4,6 +4,8 @@ This is the border for foreign DICOM headers: whatever a file does, :func:`parse
 :class:`Finding`.
 """
 
+import struct
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -16,11 +18,13 @@ from lepton_monai.core.findings import Finding
 from lepton_monai.dicom.container import FIRST_READ, Container, within
 from lepton_monai.dicom.csa import mosaic_facts
 from lepton_monai.dicom.dataset import bulk_position, foreign_file, parsed_dataset
+from lepton_monai.dicom.diffusion import private_diffusion
 from lepton_monai.dicom.elements import (
+    CREATORS,
     KINDS,
     MOSAIC_NORMAL,
     MOSAIC_TILES,
-    PRIVATE_GROUPS,
+    PRIVATE_KINDS,
     TAGS,
     Elements,
     merged,
@@ -124,6 +128,7 @@ def _parsed(container: Container, recall: Recall | None) -> ParsedFile:
     frames = _frames(container, walked)
     if b"MOSAIC" in walked.elements.get(TAGS["ImageType"], b""):
         walked.elements.update(_mosaic(container))
+    walked.elements.update(private_diffusion(walked.elements))
     pixels = None
     if walked.pixels:
         offset, length, vr = walked.pixels
@@ -178,6 +183,7 @@ def _by_pydicom(container: Container) -> ParsedFile:
         for isotope in (dataset.get("RadiopharmaceuticalInformationSequence") or [])[:1]:
             elements.update(_elements_of(isotope))
     elements[TAGS["SpecificCharacterSet"]] = b"ISO_IR 192"
+    elements.update(private_diffusion(elements))
     found = bulk_position(container, encoding, end)
     pixels = PixelElement(*found) if found else None
     return _as_object(container, elements, (), pixels)
@@ -199,11 +205,8 @@ def _elements_of(dataset: Any) -> Elements:
                 message = "A value of the header has another form than the standard's."
                 raise FileRefused(Finding("bad_header", message))
             elements[tag] = packed(tag, values if values != [""] else [])
-    for group, creator in PRIVATE_GROUPS.items():
-        for block in range(0x10, 0x100):
-            reserved = dataset.get((group, block))
-            if reserved is not None and str(reserved.value).strip().encode("ascii", "replace") == creator:
-                found = dataset.get((group, block << 8))
-                elements[block << 16 | group] = creator
-                elements[block << 24 | group] = b"" if found is None else str(found.value).encode("ascii")
+    for tag in (CREATORS | PRIVATE_KINDS.keys()) & set(map(swapped, dataset.keys())):
+        value = dataset[swapped(tag)].value
+        with suppress(ValueError, struct.error):  # another maker's element of the same number
+            elements[tag] = packed(tag, value if isinstance(value, MultiValue | list) else [value])
     return elements

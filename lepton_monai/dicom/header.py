@@ -6,7 +6,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import NamedTuple
 
-from lepton_monai.dicom.elements import TAGS, Elements, Vector
+from lepton_monai.dicom.elements import MAKERS_B_VALUE, MAKERS_GRADIENT, TAGS, Elements, Vector, numbers
 from lepton_monai.dicom.file import ParsedFile, PixelElement
 from lepton_monai.dicom.identity import Identity, identity_of
 from lepton_monai.dicom.pet import PetDose, read_pet_dose
@@ -66,13 +66,17 @@ class ValueMapping:
 
 @dataclass(frozen=True)
 class Acquisition:
-    """What can tell two slices at one position apart, and what the header says of the whole."""
+    """What can tell two slices at one position apart, and what the header says of the whole.
+
+    A `gradient` is the direction of diffusion in axes of the scanner's maker; empty: none is known.
+    """
 
     acquisition_number: float | None
     image_type: tuple[str, ...]
     energy_kv: float | None
     echo: tuple[float | None, int | None]
     b_value: tuple[float | None, Vector | None]
+    gradient: Vector
     temporal_position: float | None
     trigger_time_ms: float | None
     stack_id: str
@@ -198,11 +202,16 @@ _VALUES = _tags(
     "RescaleSlope RescaleIntercept RescaleType Units ModalityLUTSequence RealWorldValueMappingSequence "
     "PixelPaddingValue PixelPaddingRangeLimit"
 )
-_ACQUISITION = _tags(
-    "AcquisitionNumber FrameAcquisitionNumber ImageType FrameType ComplexImageComponent KVP EchoTime "
-    "EffectiveEchoTime EchoNumbers DiffusionBValue DiffusionGradientOrientation TemporalPositionIdentifier "
-    "TemporalPositionIndex FrameReferenceTime TriggerTime NominalCardiacTriggerDelayTime StackID "
-    "NumberOfSlices ImagesInAcquisition BurnedInAnnotation"
+_ACQUISITION = (
+    MAKERS_B_VALUE,
+    MAKERS_GRADIENT,
+    *_tags(
+        "AcquisitionNumber FrameAcquisitionNumber ImageType FrameType ComplexImageComponent KVP EchoTime "
+        "EffectiveEchoTime EchoNumbers DiffusionBValue DiffusionGradientOrientation "
+        "TemporalPositionIdentifier TemporalPositionIndex FrameReferenceTime TriggerTime "
+        "NominalCardiacTriggerDelayTime StackID "
+        "NumberOfSlices ImagesInAcquisition BurnedInAnnotation"
+    ),
 )
 
 
@@ -296,7 +305,8 @@ def _acquisition(raw: _Raw) -> Acquisition:
         image_type=tuple(part.upper() for part in (*image_type, *elements.texts("ComplexImageComponent"))),
         energy_kv=elements.number("KVP"),
         echo=(_first(elements, "EchoTime", "EffectiveEchoTime"), elements.whole("EchoNumbers")),
-        b_value=(elements.number("DiffusionBValue"), elements.vector("DiffusionGradientOrientation", 3)),
+        b_value=(_b_value(elements), elements.vector("DiffusionGradientOrientation", 3)),
+        gradient=numbers(MAKERS_GRADIENT, elements.get(MAKERS_GRADIENT, b"")),
         temporal_position=_first(
             elements, "TemporalPositionIdentifier", "TemporalPositionIndex", "FrameReferenceTime"
         ),
@@ -305,6 +315,12 @@ def _acquisition(raw: _Raw) -> Acquisition:
         slices_declared=elements.whole("NumberOfSlices") or elements.whole("ImagesInAcquisition"),
         burned_in_annotation=elements.text("BurnedInAnnotation").upper() == "YES",
     )
+
+
+def _b_value(elements: Elements) -> float | None:
+    stated = elements.number("DiffusionBValue")
+    makers = numbers(MAKERS_B_VALUE, elements.get(MAKERS_B_VALUE, b""))
+    return makers[0] if stated is None and makers else stated
 
 
 def _first(elements: Elements, *keywords: str) -> float | None:

@@ -8,10 +8,7 @@ from datetime import datetime, timedelta
 from pydicom.valuerep import DA, DT, TM
 
 from lepton_monai.core.findings import Finding
-from lepton_monai.dicom.elements import PRIVATE_GROUPS, Elements
-
-PHILIPS_PET = (0x7053, PRIVATE_GROUPS[0x7053])
-"""Group and creator of Philips' private elements; its element 00 leads from counts to SUVbw."""
+from lepton_monai.dicom.elements import Elements
 
 MOST_HALF_LIVES = 10
 """A thousandth of the dose is left: nothing is imaged then, so one of the dates is wrong."""
@@ -148,8 +145,8 @@ def _elapsed_s(injected: datetime, series_start: datetime) -> float:
 
 
 def _philips_factor(elements: Elements) -> float | None:
-    text = elements.private(*PHILIPS_PET).strip(b" \0")
-    return _positive(float(text)) if text else None
+    found = elements.private("PhilipsSuvFactor")
+    return _positive(found[0]) if found else None
 
 
 def _positive(number: float | None) -> float | None:

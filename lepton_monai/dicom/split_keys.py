@@ -11,7 +11,7 @@ from lepton_monai.dicom.header import Header
 
 SPLIT_KEYS: dict[str, Callable[[Header], Hashable]] = {
     "multiple_echoes": lambda header: header.acquisition.echo,
-    "multiple_b_values": lambda header: header.acquisition.b_value,
+    "multiple_b_values": lambda header: (*header.acquisition.b_value, header.acquisition.gradient),
     "multiple_time_points": lambda header: header.acquisition.temporal_position,
     "multiple_phases": lambda header: header.acquisition.trigger_time_ms,
     "multiple_image_types": lambda header: header.acquisition.image_type,

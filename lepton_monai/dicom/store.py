@@ -22,7 +22,7 @@ from lepton_monai.dicom.elements import from_bytes, to_bytes
 from lepton_monai.dicom.file import ParsedFile, PixelElement
 from lepton_monai.dicom.header import Header
 
-VERSION = 2
+VERSION = 3
 """Raised with every change of the tables or of what the walker keeps: an older index is made anew."""
 
 _TABLES = (

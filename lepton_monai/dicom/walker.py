@@ -12,7 +12,16 @@ from itertools import islice
 from lepton_monai.core.errors import FileRefused
 from lepton_monai.core.findings import Finding
 from lepton_monai.dicom.container import FIRST_READ, LONG_VRS, Read
-from lepton_monai.dicom.elements import KINDS, MACROS, PRIVATE_GROUPS, SEQUENCES, TAGS, Elements, swapped
+from lepton_monai.dicom.elements import (
+    CREATORS,
+    KINDS,
+    MACROS,
+    PRIVATE_KINDS,
+    SEQUENCES,
+    TAGS,
+    Elements,
+    swapped,
+)
 from lepton_monai.dicom.recall import Recall, Stretch
 
 LONGEST_VALUE = 1 << 26
@@ -37,13 +46,15 @@ _BINARY = {vr: _codes(vr) for vr in ("UL", "FL", "FD")} | {"US": _codes("US SS")
 _UNKNOWN = _code("UN")
 _SHORT_VRS = _codes("AE AS AT CS DA DS DT FD FL IS LO LT PN SH SL SS ST TM UI UL US")
 
-_VALUES: dict[int, frozenset[int]] = {tag: _BINARY.get(vr, _TEXTS) for tag, vr in KINDS.items()} | {
-    block << shift | group: _TEXTS
-    for group in PRIVATE_GROUPS
-    for block in range(0x10, 0x100)
-    for shift in (16, 24)
-}
-"""The VRs with a short head in which a kept value has the form that we decode; UN has it too."""
+_PRIVATE = CREATORS | set(PRIVATE_KINDS)
+
+_VALUES: dict[int, frozenset[int]] = {
+    tag: _BINARY.get(vr, _TEXTS) for tag, vr in KINDS.items()
+} | dict.fromkeys(_PRIVATE, _SHORT_VRS)
+"""The VRs with a short head in which a kept value has the form that we decode; UN has it too.
+
+The same private number is another thing to another maker: its creator decides, and later.
+"""
 
 _MACROS = frozenset(TAGS[keyword] for keyword in MACROS)
 _SEQUENCES = _MACROS.union(TAGS[keyword] for keyword in SEQUENCES)
@@ -253,7 +264,7 @@ def _long(window: bytes, head: tuple[int, int, int, int], base: int, walked: Wal
         if start + length > len(window):
             return _BEYOND
         walked.elements[key] = window[start : start + length]
-    elif key in _FORMS:
+    elif key in _FORMS and key not in _PRIVATE:
         return _special(window, (key, vr, start, length), base, walked)
     elif length == UNDEFINED:
         return _end_of(window, start, vr == _UNKNOWN)
@@ -271,7 +282,7 @@ def _walk_implicit(window: bytes, at: int, base: int, walked: Walked) -> int:
             if end > size:
                 return at
             elements[key] = window[start:end]
-        elif key in _FORMS:
+        elif key in _FORMS and key not in _PRIVATE:
             end = _special(window, (key, 0, start, length), base, walked)
         else:
             end = start + length if length != UNDEFINED else _end_of(window, start, implicit=True)

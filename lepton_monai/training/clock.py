@@ -137,8 +137,9 @@ def timed(
         "training.average_decay": min(training.average_decay, 1.0 - 10.0 / (steps + 10)),
         **follows,
     }
+    measured = f"{seconds:.0f} s at {pace.step_seconds:.3f} s a step, measured on this machine"
     why = {
-        "training.steps": f"{seconds:.0f} s at {pace.step_seconds:.3f} s a step, measured on this machine",
+        "training.steps": measured + ("; fewer are no training" if steps == SHORTEST else ""),
         "training.precision": f"the fastest step: {pace.measured}",
         **reasons,
     }

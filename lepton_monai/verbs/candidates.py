@@ -1,5 +1,6 @@
 """What of a folder fits a model, and why the rest doesn't."""
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -52,10 +53,9 @@ class Candidates:
         """
         if self.cases:
             return
-        reasons = [
-            f"  {name}: {finding.code}: {finding.sentence()}"
-            for name, finding in (*self.refused, *self.passed_over, *self.findings)
-        ]
+        about = [*self.refused, *self.passed_over, *self.findings]
+        told = Counter(f"{name}: {finding.code}: {finding.sentence()}" for name, finding in about)
+        reasons = [f"  {line}{f' ({times} times)' if times > 1 else ''}" for line, times in told.items()]
         why = "." if reasons else ": it holds no image."
         raise InputError("\n".join([f"Nothing in {folder} fits the model{why}", *reasons]))
 
@@ -164,6 +164,8 @@ def series_candidates(
             refused.append((name, one.finding))
         else:
             passed_over.append((name, one.finding))
+    joined = {one.uid for case in cases for one in case.further if isinstance(one, Series)}
+    passed_over = [(name, finding) for name, finding in passed_over if finding.series_uid not in joined]
     about_files = [(FILE, finding) for finding in index.findings]
     return Candidates(tuple(cases), tuple(refused), tuple(passed_over), tuple(about_files))
 

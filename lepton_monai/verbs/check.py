@@ -97,7 +97,7 @@ def check(
             findings.append((case.pseudonym, loaded))
             rows.append(CaseRow(case.pseudonym, case.patient, side, None, None, "", ()))
             continue
-        findings += [(case.pseudonym, finding) for finding in loaded.mask.findings]
+        findings += [(case.pseudonym, finding) for finding in loaded.findings]
         twin = seen.setdefault(loaded.digest, case)
         if twin.person != case.person:
             message = f"The image equals that of {twin.pseudonym}, under another id."
@@ -122,7 +122,7 @@ def _draw(loaded: LoadedCase, further: Sequence[ImageChoice], folder: Path) -> N
     grid = loaded.volume.grid
     for choice, volume in zip(further, loaded.further, strict=True):
         values = torch.from_numpy(np.ascontiguousarray(volume.array, dtype=np.float32))[None]
-        darkest = float(volume.array.min())  # else a CT would end in water
+        darkest = float(volume.array.min())  # as the network sees it
         shown = Volume(on_grid(values, volume.grid, grid, darkest)[0].numpy(), grid, volume.unit)
         write_overlay(shown, loaded.mask, folder / f"{name}.{choice.name}.png")
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Literal, get_args
 
 from lepton_monai import __version__
-from lepton_monai.cases.case import Case, load_further, load_image
+from lepton_monai.cases.case import Case, little_held, load_further, load_image
 from lepton_monai.cases.images import ImageChoice
 from lepton_monai.config.load import load_config
 from lepton_monai.core.errors import (
@@ -247,7 +247,8 @@ def _predict_case(
     if not before:
         write_overlay(volume, mask, target / "overlay.png")
     there = {name: FILES[name] for name in FILES if name in {*there, *written}}
-    content = _record(model, case, volume, mask, [*unlike, *findings]) | {
+    remarks = [*little_held((volume, *further)), *unlike, *findings]
+    content = _record(model, case, (volume, *further), mask, remarks) | {
         "codes": coded(codes) if set(formats) != {NIFTI} else before.get("codes", {}),
         "formats": there,
         "files": [*there.values(), "overlay.png"],
@@ -257,8 +258,9 @@ def _predict_case(
 
 
 def _record(
-    model: Model, case: Case, volume: Volume, mask: Mask, findings: Sequence[Finding]
+    model: Model, case: Case, volumes: Sequence[Volume], mask: Mask, findings: Sequence[Finding]
 ) -> dict[str, Any]:
+    volume, *further = volumes
     voxel = volume.grid.voxel_volume_ml
     return {
         "schema_version": 1,
@@ -272,6 +274,10 @@ def _record(
         "shape": list(volume.grid.shape),
         "spacing_mm": [round(value, 6) for value in volume.grid.spacing_mm],
         "unit": volume.unit,
+        "further": [
+            {"image": image.name, "shape": list(one.grid.shape), "unit": one.unit}
+            for image, one in zip(model.plan.further, further, strict=True)
+        ],
         "model_sha256": model.digest,
         "findings": [
             {"code": finding.code, "message": finding.sentence()}

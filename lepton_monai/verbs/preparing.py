@@ -64,7 +64,7 @@ class Measured:
     voxels
         Digests of everything that is read of it: values, label, and where they lie.
     findings
-        About its label.
+        About its label and its further images.
     """
 
     case: Case
@@ -83,7 +83,7 @@ def measured_cases(
         loaded = load_case(case, data.label.labels, empty_is_negative=data.label.empty_is_negative)
         if isinstance(loaded, Finding):
             return loaded
-        return Measured(case, measure(loaded), loaded.digest, loaded.digests(), loaded.mask.findings)
+        return Measured(case, measure(loaded), loaded.digest, loaded.digests(), loaded.findings)
 
     measured: list[Measured] = []
     for case, one in zip(cases, _side_by_side(read, cases, "reading cases", progress), strict=True):

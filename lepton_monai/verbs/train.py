@@ -18,6 +18,7 @@ from lepton_monai.exports.progress_picture import write_training_picture
 from lepton_monai.plans.plan import plan_text
 from lepton_monai.plans.run import Run, write_key, write_split
 from lepton_monai.training.checkpoint import write_checkpoint, write_final
+from lepton_monai.training.clock import SHORTEST
 from lepton_monai.training.devices import choose_device, usual_workers
 from lepton_monai.training.loop import Feeding, Looking, Source, run_training
 from lepton_monai.training.ranks import joined, local_device, shared_by_first, this_rank
@@ -141,6 +142,11 @@ def train(
         # 1. Cases, their split, the plan, and every training case as the network wants it.
         ready = task.prepare(given, setting)
         _keep(task, run, ready, feeding)
+        measured = not resume and not _steps_are_given(config, plan_file)
+        if measured and ready.plan.training.steps == SHORTEST:
+            progress.say(
+                f"{SHORTEST} steps are the least: it takes longer than the minutes that were given."
+            )
         # 2. The training, from its start or from its newest checkpoint.
         with joined(rank, where):
             fed = shared_by_first((ready.plan, ready.source, ready.looking))

@@ -46,6 +46,10 @@ def test_an_image_of_another_frame_or_of_another_patient_is_none(tmp_path: Path)
     found = joined(tmp_path, CT)
     assert isinstance(found, Finding)
     assert found.code == "image_absent"
+    assert found.message.endswith("is `ct` (CT): nothing lies beside it.")
+    found = joined(tmp_path, replace(CT, modality="MR", description="*T1*"))
+    assert isinstance(found, Finding)
+    assert "(MR, by its description)" in found.message
 
 
 def test_an_image_without_a_frame_of_reference_goes_with_none(tmp_path: Path) -> None:

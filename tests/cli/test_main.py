@@ -43,6 +43,15 @@ def test_index_prints_a_table_its_sum_and_every_finding(
     assert line.endswith("again; `lepton convert --fill-gaps` leaves the gap empty.")
 
 
+def test_index_of_nifti_files_says_what_to_do_with_them(
+    tmp_path: Path, salt: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    (tmp_path / "images").mkdir()
+    (tmp_path / "images" / "case.nii.gz").write_bytes(b"no DICOM")
+    assert run(["index", str(tmp_path / "images"), "--salt", salt, "--quiet"]) == 0
+    assert "NIfTI files need no index: name their folders in a config" in capsys.readouterr().out
+
+
 def test_labels_that_are_there_instead_are_told_on_a_terminal_alone(
     tmp_path: Path, salt: str, monkeypatch: pytest.MonkeyPatch
 ) -> None:

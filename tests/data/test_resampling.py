@@ -43,7 +43,7 @@ def test_a_value_says_at_every_place_what_the_source_says_there(
 ) -> None:
     """Linear images are interpolated, and averaged, exactly; outside of the source there is nothing."""
     source, target = grid_of((16, 18, 14), spacing, turn), grid_of((9, 10, 11), (4.0, 2.0, 3.0), other)
-    found = on_grid(linear_on(source), source, target)[0].numpy()
+    found = on_grid(linear_on(source), source, target, beyond=0.0)[0].numpy()
     places = places_of(target)
     index = source.to_index(places)
     last = np.array(source.shape) - 1
@@ -67,7 +67,7 @@ def test_it_is_what_another_library_says() -> None:
     expected = sitk.Resample(
         image, target.shape, sitk.Transform(), sitk.sitkLinear, target.affine[:3, 3].tolist(), (2.0,) * 3
     )
-    found = on_grid(torch.from_numpy(values)[None], source, target)[0].numpy()
+    found = on_grid(torch.from_numpy(values)[None], source, target, beyond=0.0)[0].numpy()
     inside = source.to_index(places_of(target))
     inner = ((inside >= 0) & (inside <= np.array(source.shape) - 1)).all(axis=-1)
     assert inner.sum() > 300
@@ -80,7 +80,7 @@ def test_a_coarse_voxel_is_the_mean_of_what_it_covers(ratio: float) -> None:
     """Noise falls as of a mean of all of them, or further (places between voxels are smoothed, too)."""
     source, target = grid_of((60,) * 3, (1.0,) * 3, [0, 0, 0]), grid_of((10,) * 3, (ratio,) * 3, [0, 0, 0])
     values = np.random.default_rng(4).normal(size=source.shape).astype(np.float32)
-    found = on_grid(torch.from_numpy(values)[None], source, target)[0].numpy()
+    found = on_grid(torch.from_numpy(values)[None], source, target, beyond=0.0)[0].numpy()
     assert 0.4 * ratio**-1.5 < found.std() < 1.15 * ratio**-1.5
 
 
@@ -97,6 +97,6 @@ def test_the_slabs_do_not_show(monkeypatch: pytest.MonkeyPatch) -> None:
         grid_of((12, 13, 14), (2.0, 1.5, 1.8), [0.3, -0.2, 0.1]),
         grid_of((8, 9, 10), (2.0,) * 3, [0, 0, 0]),
     )
-    whole = on_grid(linear_on(source), source, target)
+    whole = on_grid(linear_on(source), source, target, beyond=0.0)
     monkeypatch.setattr("lepton_monai.data.resampling.SLAB_VOXELS", 1)
-    assert torch.equal(on_grid(linear_on(source), source, target), whole)
+    assert torch.equal(on_grid(linear_on(source), source, target, beyond=0.0), whole)

@@ -162,6 +162,7 @@ def _acquisition() -> Acquisition:
         energy_kv=None,
         echo=(None, None),
         b_value=(None, None),
+        gradient=(),
         stack_id="",
         burned_in_annotation=False,
         **nothing,

@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 from scipy import ndimage
 
-from lepton_monai.cases.case import load_case, meet
+from lepton_monai.cases.case import load_case, meet, share_held
 from lepton_monai.cases.collect import collect
 from lepton_monai.cli.tables import check_text
 from lepton_monai.config.load import load_config
@@ -117,6 +117,10 @@ def test_a_study_without_the_second_image_is_named(trained: AnyReport, tmp_path:
     )
     ((_, finding),) = done.failed
     assert (finding.code, len(done.records)) == ("image_absent", 1)
+    assert "is `mr` (MR): nothing lies beside it" in finding.message
+    assert done.passed_over == ()  # the MR is used
+    (record,) = done.records
+    assert record["further"] == [{"image": "mr", "shape": list(MR_SHAPE), "unit": "1"}]
     image = nibabel.Nifti1Image.from_filename(done.out / done.records[0]["case"] / "mask.nii.gz")
     assert image.shape == SHAPE
     np.testing.assert_allclose(image.affine, np.diag([-1, -1, 1, 1]) @ AFFINE, atol=1e-3)
@@ -159,6 +163,20 @@ def test_a_small_image_within_a_large_one_is_not_apart() -> None:
         small = Grid((100, 100, 20), affine)
         for first, other in ((large, small), (small, large)):
             assert meet(first, other), place
+
+
+def test_an_image_that_reaches_little_of_the_first_is_told(tmp_path: Path) -> None:
+    write_patient(tmp_path / "export", 0)
+    folder = tmp_path / "export" / identity("patient 0").patient_id
+    shutil.rmtree(folder / "mr")
+    values = np.arange(np.prod(SHAPE[:2]) * 4, dtype=np.int16).reshape(*SHAPE[:2], 4)
+    write_series(folder / "mr", values, AFFINE, identity("patient 0"), SeriesOptions("MR"))
+    config = config_of(tmp_path, tmp_path / "export")
+    (told,) = [finding for _, finding in check(config, pseudonyms=NAMES).findings]
+    share = share_held(Grid((*SHAPE[:2], 4), AFFINE), Grid(SHAPE, AFFINE))
+    assert share == pytest.approx(4 / SHAPE[2], abs=0.07)
+    assert told.code == "little_overlap"
+    assert f"Image 2 of the case reaches {share:.0%} of the first." in told.message
 
 
 def test_a_case_without_a_lesion_is_measured_everywhere(tmp_path: Path) -> None:

@@ -95,18 +95,27 @@ def test_training_never_opens_a_test_case(export: Path, trained: AnyReport, tmp_
     assert _weights(run) == _weights(trained.run.folder)
 
 
-def test_minutes_that_are_not_used_are_told(export: Path, tmp_path: Path) -> None:
-    class Told(Silent):
-        said = ""
+class Told(Silent):
+    """Keeps what it is told."""
 
-        def say(self, line: str) -> None:
-            self.said += line
+    said = ""
 
+    def say(self, line: str) -> None:
+        self.said += line
+
+
+def test_minutes_that_are_not_used_or_are_too_few_are_told(export: Path, tmp_path: Path) -> None:
     told = Told()
     changes = {"network: {name": "train: {minutes: 1}\nnetwork: {name", "steps: 30": "steps: 1"}
     config = write_config(tmp_path, export, **changes)
     train(config, tmp_path / "run", pseudonyms=NAMES, device="cpu", progress=told)
     assert "train.minutes isn't used" in told.said
+    told, changes = Told(), {"network: {name": "train: {minutes: 0.001}\nnetwork: {name", "steps: 30, ": ""}
+    config = write_config(tmp_path, export, **changes)
+    done = train(config, tmp_path / "short", pseudonyms=NAMES, device="cpu", progress=told)
+    assert done.plan.training.steps == 50
+    assert "fewer are no training" in done.plan.reasons["training.steps"]
+    assert "50 steps are the least" in told.said
 
 
 def test_evaluation_is_of_the_test_patients_on_their_own_grid(trained: AnyReport) -> None:
