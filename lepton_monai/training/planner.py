@@ -80,8 +80,12 @@ MEMORY_SHARE = 0.8
 MOST_PATCHES_A_CASE = 64
 """An image of more patches than this is looked at more coarsely: the patch must see its context."""
 
-LATERAL = re.compile(r"(^|[^a-z])(left|right|l|r|lt|rt|links|rechts|sin|dex)([^a-z]|$)", re.IGNORECASE)
-"""Names of classes that a mirror would exchange."""
+EXCHANGED = {
+    0: ("left and right", "left|right|l|r|lt|rt|links|rechts|sin|dex"),
+    1: ("front and back", "anterior|posterior|ant|post|ventral|dorsal"),
+    2: ("head and feet", "superior|inferior|sup|inf|upper|lower|cranial|caudal"),
+}
+"""By axis, what names of classes say that a mirror would exchange: decision 7 for the last two."""
 
 _WORD_START = re.compile(r"(?<=[a-z])(?=[A-Z])")
 """Between the words of ``kidneyLeft``."""
@@ -326,10 +330,15 @@ def _intensity(image: ImagePlan, found: Values) -> tuple[IntensityPlan, str]:
 
 
 def _flips(classes: Sequence[str]) -> tuple[tuple[int, ...], str]:
-    lateral = [name for name in classes if LATERAL.search(_WORD_START.sub(" ", name))]
-    if lateral:
-        return (1, 2), f"not along left and right, which {lateral[0]} tells apart"
-    return (0, 1, 2), "no class knows left from right"
+    kept, reasons = [], []
+    for axis, (ends, words) in EXCHANGED.items():
+        word = re.compile(rf"(^|[^a-z])({words})([^a-z]|$)", re.IGNORECASE)
+        told = [name for name in classes if word.search(_WORD_START.sub(" ", name))]
+        if told:
+            reasons.append(f"not along {ends}, which {told[0]} tells apart")
+        else:
+            kept.append(axis)
+    return tuple(kept), "; ".join(reasons) or "no class knows one end of an axis from the other"
 
 
 def _listed(values: Sequence[Any]) -> str:

@@ -138,11 +138,14 @@ def test_ct_is_clipped_pet_is_logged_and_the_rest_is_scored() -> None:
         ("kidney_R", (1, 2)),
         ("LeftKidney", (1, 2)),
         ("kidneyL", (1, 2)),
+        ("anterior hippocampus", (0, 2)),
+        ("lung_upper_lobe", (0, 1)),
+        ("left lower lobe", (1,)),
         ("upright", (0, 1, 2)),
         ("Liver", (0, 1, 2)),
     ],
 )
-def test_what_left_and_right_tell_apart_is_not_mirrored(name: str, axes: tuple[int, ...]) -> None:
+def test_ends_that_a_class_tells_apart_are_not_mirrored(name: str, axes: tuple[int, ...]) -> None:
     plan = draft_plan(task(classes=("spine", name)), FOUND, OPTIONS, CPU).plan
     assert plan.training.augmentation.flip_axes == axes
     assert plan.prediction.mirror_axes == axes
